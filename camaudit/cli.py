@@ -1,0 +1,221 @@
+"""The command line: options to settings, outcomes to files, errors to exit codes; no logic.
+
+Exit codes: 0 done, 2 usage or configuration, 3 the audit itself failed, 130 interrupted.
+Heavy imports stand inside the commands, so that --help and --version answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from camaudit import __version__
+from camaudit.errors import CamauditError
+
+__all__ = ["cli", "main"]
+
+_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="camaudit")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Find out whether a saliency map tells the truth about a model."""
+
+
+def _names(_context: click.Context, _option: Any, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+@cli.command()
+@click.option(
+    "--model",
+    default="lite0",
+    show_default=True,
+    metavar="SPEC",
+    help="lite0 (EfficientNet-Lite0 with ImageNet weights, extra demo), "
+    "torchvision:NAME, package.module:factory or path/file.py:factory.",
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Weights: safetensors, or a state dict (loaded without running code).",
+)
+@click.option(
+    "--layer",
+    metavar="NAME",
+    help="Target layer as in named_modules(); NAME#2 for its second run. Default: the "
+    "last map before the head.",
+)
+@click.option(
+    "--wall",
+    type=click.Choice(["auto", "split", "insert", "vgg16"]),
+    default="auto",
+    show_default=True,
+    help="split: exact in any architecture. insert: dead pixels by receptive fields. "
+    "vgg16: the paper's network (ignores --model). auto: insert where that leaves "
+    "enough of the image to score, else split.",
+)
+@click.option(
+    "--live-rows",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Rows of the target layer, from the top, that stay live. Default: 4 of every 7 "
+    "(vgg16: 5 of 14, as in the paper).",
+)
+@click.option(
+    "--methods",
+    callback=_names,
+    metavar="A,B,…",
+    help="Methods by name (see camaudit methods). Default: all.",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A folder of images, or one sub-folder a class (pairs are then stacked: "
+    "STACK-MIX). Default: photographs that scikit-image carries.",
+)
+@click.option(
+    "--num-images",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Images to audit. Default: every embedded photograph, or 20 of a folder.",
+)
+@click.option(
+    "--perturbation-images",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Images for the perturbation methods (ScoreCAM and others that run the model "
+    "once a channel). Default: 2 of the embedded photographs, or all of a folder.",
+)
+@click.option(
+    "--preprocess",
+    metavar="NAME",
+    help="imagenet, lite, or MEAN/STD such as 0.5/0.5 or 0.5,0.5,0.5/0.2,0.2,0.2. "
+    "Default: what the model spec brings, else imagenet.",
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(min=32),
+    default=224,
+    show_default=True,
+    metavar="PIXELS",
+    help="Height and width of the model's input.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seeds pairs, crops, random controls, the bootstrap and untrained weights.",
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or mps.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    help="Images in one forward pass.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Output folder. Default: reports/ and the model's name.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print results.json on stdout instead of the table."
+)
+def run(out: Path | None, as_json: bool, **options: Any) -> int:  # fmt: skip
+    """Measure how much of each method's map lies where the model provably cannot see.
+
+    Writes results.json and report.html into the output folder and prints a table. Without
+    options it audits EfficientNet-Lite0 on embedded photographs.
+    """
+    from rich.console import Console
+
+    from camaudit.audit.run import run_audit
+    from camaudit.audit.settings import Settings
+    from camaudit.console import ConsoleProgress
+    from camaudit.report.html import render
+    from camaudit.report.table import terminal_table
+    from camaudit.report.writing import check_writable, write_report, write_results
+
+    settings = Settings(**options)
+    folder = out or Path("reports") / _slug(settings.subject_name)
+    check_writable(folder)
+    messages = Console(stderr=True)
+    with ConsoleProgress(messages) as progress:
+        outcome = run_audit(settings, progress=progress)
+        progress.stage("writing the report")
+        results_path = write_results(outcome.results, folder)
+        report_path = write_report(render(outcome.results, outcome.gallery), folder)
+    if as_json:
+        click.echo(json.dumps(outcome.results.to_dict(), indent=2, allow_nan=False))
+    else:
+        Console().print(terminal_table(outcome.results))
+    for warning in outcome.results.warnings:
+        messages.print(f"note: {warning}", highlight=False, markup=False, soft_wrap=True)
+    for path in (results_path, report_path):
+        messages.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
+    if outcome.failed:
+        click.echo("Error: some methods failed; see status and message in results.json", err=True)
+        return 3
+    return 0
+
+
+@cli.command()
+def methods() -> None:
+    """List the saliency methods with family, cost an image and paper."""
+    from camaudit.console import methods_listing
+
+    click.echo(methods_listing())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit; errors become one line on stderr and their exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments  # accepted before and after the command
+    sys.exit(_run([word for word in arguments if word != "--debug"], debug=debug))
+
+
+def _run(arguments: list[str], *, debug: bool) -> int:
+    try:
+        code = cli.main(args=arguments, prog_name="camaudit", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted: nothing was written.", err=True)
+        return _INTERRUPTED
+    except CamauditError as error:
+        _explain(str(error), debug)
+        return error.exit_code
+    except Exception as error:  # the last resort: a bug, or a failure inside the user's model
+        _explain(f"{type(error).__name__}: {error}", debug)
+        return 3
+    return int(code or 0)
+
+
+def _explain(message: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    click.echo(f"Error: {message}", err=True)
+    if not debug:
+        click.echo("(camaudit --debug … shows the traceback)", err=True)
+
+
+def _slug(name: str) -> str:
+    """A folder name for a model spec."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "audit"

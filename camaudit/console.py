@@ -1,0 +1,86 @@
+"""What the terminal shows beside the results: progress with an ETA, and the list of methods."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)  # fmt: skip
+
+from camaudit.methods import METHODS, method_names
+
+__all__ = ["ConsoleProgress", "methods_listing"]
+
+
+class ConsoleProgress:
+    """The progress of one audit on stderr; a context manager that cleans up its bar."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("starting", total=None)
+        self._stage = ""
+
+    def __enter__(self) -> ConsoleProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def start(self, work: int) -> None:
+        """The scoring begins; `work` units lie ahead."""
+        self._bar.update(self._task, total=work, completed=0)
+
+    def stage(self, text: str) -> None:
+        """Show `text` beside the bar; without a terminal it is a line of its own."""
+        self._bar.update(self._task, description=text)
+        if not self._console.is_terminal and text != self._stage:
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._stage = text
+
+    def advance(self, work: int) -> None:
+        """`work` units are done."""
+        self._bar.advance(self._task, work)
+
+
+def methods_listing() -> str:
+    """Every registered method with family, formula, cost an image and paper, as plain text."""
+    width = max(map(len, METHODS)) + 2
+    lines = [
+        "Saliency methods. K: channels of the target layer; cost is beyond the shared capture."
+    ]
+    for name in method_names():
+        info = METHODS[name].info
+        paper = info.paper if info.equation == "-" else f"{info.paper}, {info.equation}"
+        lines += [
+            "",
+            f"{name:<{width}}{info.formula}",
+            f"{'':<{width}}{info.family}; cost an image: {info.cost}",
+            f"{'':<{width}}{paper}",
+        ]
+    return "\n".join(lines)

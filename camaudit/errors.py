@@ -1,0 +1,101 @@
+"""Every exception that camaudit raises, on one page.
+
+All derive from :class:`CamauditError`. A message says what was expected, what came, and what
+to do. :class:`UsageError` and its children mean that the caller asked for something impossible
+(the command line exits with 2); :class:`AuditError` and its children mean that the audit itself
+could not be carried out (exit 3).
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AuditError",
+    "CamauditError",
+    "DegenerateModelError",
+    "DeviceError",
+    "DuplicateNameError",
+    "ImageError",
+    "LayerError",
+    "MethodError",
+    "MissingExtraError",
+    "ModelError",
+    "NotApplicableError",
+    "OutputError",
+    "UnknownNameError",
+    "UsageError",
+    "WallError",
+    "WeightsError",
+    "ZoneError",
+]
+
+
+class CamauditError(Exception):
+    """Base of every exception of camaudit."""
+
+    exit_code = 3
+
+
+class UsageError(CamauditError):
+    """What was asked for is impossible or misspelt; nothing was computed."""
+
+    exit_code = 2
+
+
+class UnknownNameError(UsageError):
+    """A name is not in a registry; the message lists the near ones."""
+
+
+class DuplicateNameError(UsageError):
+    """A name is registered already; registries never overwrite silently."""
+
+
+class MissingExtraError(UsageError):
+    """An optional library is not installed; the message names the extra that brings it."""
+
+
+class ModelError(UsageError):
+    """A model cannot be audited as it stands: training mode, tuple or dict output, bad spec."""
+
+
+class WeightsError(ModelError):
+    """A weights file is unreadable, unsafe, or does not fit the model."""
+
+
+class LayerError(UsageError):
+    """A layer does not exist, is no N×K×h×w map, or is not the only path to the logits."""
+
+
+class WallError(UsageError):
+    """A wall cannot be built as asked: no live row, no dead row, a mask of another size."""
+
+
+class ImageError(UsageError):
+    """No usable image: an empty or missing folder, or nothing but unreadable files."""
+
+
+class DeviceError(UsageError):
+    """The device that was asked for is not there."""
+
+
+class OutputError(UsageError):
+    """The output folder cannot be written."""
+
+
+class AuditError(CamauditError):
+    """The audit started and could not be completed."""
+
+
+class DegenerateModelError(AuditError):
+    """The model's logits are not finite, so there is no decision to explain."""
+
+
+class ZoneError(AuditError):
+    """A claimed dead zone was refuted: changing dead pixels changed the logits."""
+
+
+class MethodError(AuditError):
+    """A saliency method failed on a batch; the cause is chained."""
+
+
+class NotApplicableError(CamauditError):
+    """A method is not defined on this model (CAM without a pooled Linear head, say)."""

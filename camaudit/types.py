@@ -1,0 +1,149 @@
+"""The frozen values that pass between the layers: records, summaries, provenance.
+
+Nothing here imports torch, so the report and the command line can read results without it.
+`None` always means *undefined* (never zero, never a pass).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import Enum, StrEnum
+from typing import Any
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "DeadZoneFigures",
+    "Interval",
+    "Provenance",
+    "Record",
+    "Results",
+    "Status",
+    "Summary",
+]
+
+SCHEMA_VERSION = 1
+
+
+class Status(StrEnum):
+    """Outcome of one method on one image."""
+
+    OK = "ok"
+    DEGENERATE = "degenerate"
+    NOT_APPLICABLE = "not applicable"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its bootstrap interval; the ends are None where n < 2.
+
+    `mean` and the ends are in the unit of the figure (a share between 0 and 1 for μ); `std` is
+    the sample standard deviation over images.
+    """
+
+    n: int
+    mean: float | None
+    ci_low: float | None
+    ci_high: float | None
+    std: float | None
+
+
+@dataclass(frozen=True)
+class DeadZoneFigures:
+    """μ of one map: shares of its L1 and L2 norm in the scored zone, each in [0, 1]."""
+
+    mu_l1: float | None
+    mu_l2: float | None
+    mu_l1_minmax: float | None
+    status: Status
+
+
+@dataclass(frozen=True)
+class Record:
+    """One method on one image: figures on the walled model, and on its unmasked twin."""
+
+    check: str
+    method: str
+    image: str
+    target: int
+    target_name: str | None
+    mu_l1: float | None
+    mu_l2: float | None
+    mu_l1_minmax: float | None
+    status: Status
+    message: str | None = None
+    unmasked: DeadZoneFigures | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One method over all images.
+
+    `n` counts the images with a defined μ; degenerate, not applicable and failed ones are counted
+    beside it and never enter a mean. `uniform` and `uniform_l2` are what a flat map scores: the
+    area fraction of the scored zone and its square root. `difference` is the paired difference
+    walled − unmasked of `mu_l1` over the images where both are defined.
+    """
+
+    check: str
+    method: str
+    family: str
+    n: int
+    degenerate: int
+    not_applicable: int
+    errors: int
+    mu_l1: Interval
+    mu_l2: Interval
+    mu_l1_minmax: Interval
+    uniform: float
+    uniform_l2: float
+    unmasked: Interval | None
+    difference: Interval | None
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the numbers come from: versions, subject, zone and seeds, as plain JSON values."""
+
+    environment: dict[str, Any]
+    subject: dict[str, Any]
+    zone: dict[str, Any]
+    settings: dict[str, Any]
+    images: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that results.json holds."""
+
+    camaudit: str
+    provenance: Provenance
+    records: list[Record]
+    summary: list[Summary]
+    warnings: list[str] = field(default_factory=list)
+    timing: dict[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of results.json (enums as their values, undefined as null)."""
+        provenance = asdict(self.provenance)
+        return {
+            "schema": self.schema,
+            "camaudit": self.camaudit,
+            **provenance,
+            "warnings": list(self.warnings),
+            "records": [_plain(asdict(record)) for record in self.records],
+            "summary": [_plain(asdict(entry)) for entry in self.summary],
+            "timing": dict(self.timing),
+        }
+
+
+def _plain(value: Any) -> Any:
+    """Enums as values, recursively."""
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
