@@ -1,0 +1,1 @@
+"""Audits: settings to a subject, a subject to records, records to summaries."""

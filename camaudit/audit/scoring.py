@@ -1,0 +1,60 @@
+"""One method on one capture: maps, figures, and what went wrong, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from camaudit.capture import Capture
+from camaudit.errors import CamauditError, MethodError, NotApplicableError
+from camaudit.maps import upsample
+from camaudit.methods import METHODS, compute
+from camaudit.metrics.dead_zone import dead_zone_figures
+from camaudit.types import DeadZoneFigures, Status
+
+__all__ = ["Scored", "score"]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Figures of every image of a capture, with the upsampled raw maps (N×H×W), CPU float32.
+
+    Where the method failed or does not apply, `maps` is None and `message` says why.
+    """
+
+    figures: list[DeadZoneFigures]
+    maps: Tensor | None
+    message: str | None = None
+
+
+def score(method: str, capture: Capture, scored: Tensor, *, seed: int) -> Scored:
+    """Run `method` on `capture` and take μ over the `scored` pixels (H×W).
+
+    A failing method does not end the audit: it becomes a figure with status error (or not
+    applicable) and its message. An unknown name still raises.
+    """
+    METHODS[method]
+    try:
+        maps = upsample(
+            _checked(method, compute(method, capture, seed=seed), capture), capture.size
+        )
+        return Scored(dead_zone_figures(maps, scored), maps.float().cpu())
+    except NotApplicableError as error:
+        return _without_maps(capture, Status.NOT_APPLICABLE, str(error))
+    except (CamauditError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
+        return _without_maps(capture, Status.ERROR, f"{type(error).__name__}: {error}")
+
+
+def _checked(method: str, maps: Tensor, capture: Capture) -> Tensor:
+    if maps.ndim != 3 or len(maps) != len(capture) or not torch.is_floating_point(maps):
+        raise MethodError(
+            f"{method} returned {maps.dtype} {tuple(maps.shape)}; expected {len(capture)} floating "
+            "maps N×h×w"
+        )
+    return maps
+
+
+def _without_maps(capture: Capture, status: Status, message: str) -> Scored:
+    return Scored([DeadZoneFigures(None, None, None, status)] * len(capture), None, message)

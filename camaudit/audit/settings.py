@@ -1,0 +1,86 @@
+"""What an audit is asked to do, as one frozen value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from camaudit.errors import UsageError
+
+__all__ = ["Settings", "WallKind"]
+
+WallKind = Literal["auto", "split", "insert", "vgg16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Options of :func:`camaudit.audit.run.run_audit`; the command line has the same names.
+
+    model: spec for :func:`camaudit.models.loading.load_model`; ignored by the wall "vgg16".
+    weights: a weights file, or None for what the spec brings.
+    layer: target layer, None for the spec's own or the last map before the head.
+    wall: "split" (exact in any architecture), "insert" (zone by receptive fields), "vgg16" (the
+        paper's network) or "auto": insert where receptive fields leave a tenth of the image
+        scored, else split.
+    live_rows: rows of the target layer that stay live, None for 4 of every 7 (paper: 5 of 14).
+    methods: registry names, None for all.
+    images: a folder of images or of one sub-folder a class, None for the embedded photographs.
+    num_images: how many images, None for every embedded photograph or 20 of a folder.
+    perturbation_images: how many of them the perturbation methods take, None for 2 of the
+        embedded photographs or all of a folder.
+    preprocess: "imagenet", "lite" or MEAN/STD; None for the spec's own, else imagenet.
+    image_size: height and width in pixels.
+    seed: seeds weights without a file, image pairs, crops, random controls and the bootstrap.
+    """
+
+    model: str = "lite0"
+    weights: Path | None = None
+    layer: str | None = None
+    wall: WallKind = "auto"
+    live_rows: int | None = None
+    methods: tuple[str, ...] | None = None
+    images: Path | None = None
+    num_images: int | None = None
+    perturbation_images: int | None = None
+    preprocess: str | None = None
+    image_size: int = 224
+    seed: int = 0
+    device: str = "cpu"
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        if self.wall not in get_args(WallKind):
+            raise UsageError(
+                f"wall must be one of {', '.join(get_args(WallKind))}; got {self.wall!r}"
+            )
+        minimum = {"live_rows": 1, "num_images": 1, "perturbation_images": 0, "image_size": 32}
+        for name, least in {**minimum, "seed": 0, "batch_size": 1}.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be at least {least}; got {value}")
+        if self.methods is not None and not self.methods:
+            raise UsageError("methods is empty: name at least one, or leave it out for all")
+
+    @property
+    def subject_name(self) -> str:
+        """What is audited, in short: the model spec, or the paper's network."""
+        return "vgg16" if self.wall == "vgg16" else self.model
+
+    @property
+    def image_count(self) -> int | None:
+        """How many images to take; None takes one of every embedded photograph."""
+        return self.num_images or (None if self.images is None else 20)
+
+    @property
+    def perturbation_count(self) -> int | None:
+        """How many images the perturbation methods take; None takes all."""
+        if self.perturbation_images is not None:
+            return self.perturbation_images
+        return 2 if self.images is None else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; paths as they were given."""
+        plain = dict(vars(self))
+        plain.update({key: str(plain[key]) for key in ("weights", "images") if plain[key]})
+        return plain

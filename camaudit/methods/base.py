@@ -1,0 +1,58 @@
+"""The registry of saliency methods and what every entry says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from camaudit.capture import Capture
+from camaudit.errors import DuplicateNameError, UnknownNameError
+from camaudit.registry import Registry
+
+__all__ = ["FAMILIES", "METHODS", "Family", "MethodInfo", "compute", "method_names", "weighted_sum"]
+
+Family = Literal["activation", "gradient", "decomposition", "perturbation", "control"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """Where a method comes from and what it costs.
+
+    `cost` counts passes an image beyond the shared capture: K channels of the target layer,
+    `model` passes start at the image, `head` passes at the target layer.
+    """
+
+    paper: str
+    equation: str
+    formula: str
+    family: Family
+    cost: str
+    needs_gradients: bool = False
+    seeded: bool = False
+
+
+METHODS: Registry[Callable[..., Tensor], MethodInfo] = Registry(
+    "method", duplicate=DuplicateNameError, unknown=UnknownNameError
+)
+
+
+def method_names() -> list[str]:
+    """Every registered name, family by family, controls last."""
+    return sorted(METHODS, key=lambda name: FAMILIES.index(METHODS[name].info.family))
+
+
+def compute(name: str, capture: Capture, *, seed: int = 0) -> Tensor:
+    """Raw maps (N×h×w or N×H×W, ≥ 0) of method `name`; `seed` reaches seeded methods only."""
+    entry = METHODS[name]
+    with torch.no_grad():
+        return entry.function(capture, seed=seed) if entry.info.seeded else entry.function(capture)
+
+
+def weighted_sum(weights: Tensor, A: Tensor) -> Tensor:
+    """`L = ReLU(Σ_k w_k A_k)`: weights (N×K) and maps (N×K×h×w) to N×h×w."""
+    return torch.einsum("nk,nkij->nij", weights, A).relu()

@@ -1,0 +1,1 @@
+"""Metrics over saliency maps; they know of no method and no model."""

@@ -1,0 +1,46 @@
+"""Means with seeded bootstrap intervals; the unit is the image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from camaudit.types import Interval
+
+__all__ = ["LEVEL", "RESAMPLES", "bootstrap_mean"]
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+
+
+def bootstrap_mean(
+    values: Sequence[float], *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
+) -> Interval:
+    """Mean with a percentile bootstrap interval (Efron 1979) over `values`.
+
+    `resamples` samples of the same size are drawn with replacement from PCG64(seed); the ends are
+    the (1 ∓ level)/2 quantiles of their means. No values: everything is None. One value: no
+    interval, for it says nothing of the spread. A value that is not finite raises ValueError, for
+    undefined figures must be counted before they get here.
+    """
+    n = len(values)
+    sample = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(sample).all():
+        raise ValueError(f"expected finite values, got {values!r}: count undefined ones apart")
+    if n == 0:
+        return Interval(n=0, mean=None, ci_low=None, ci_high=None, std=None)
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Interval(n=1, mean=mean, ci_low=None, ci_high=None, std=None)
+    draws = np.random.default_rng(seed).integers(n, size=(resamples, n))
+    means = sample[draws].mean(axis=1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(
+        n=n,
+        mean=mean,
+        ci_low=min(float(low), mean),
+        ci_high=max(float(high), mean),
+        std=float(sample.std(ddof=1)),
+    )

