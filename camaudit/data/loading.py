@@ -1,0 +1,139 @@
+"""Loading: photographs are decoded when they are first needed, once, and refused once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from camaudit.data.folders import Photo, Skipped, sha256_bytes
+from camaudit.data.images import (
+    Box,
+    Decoded,
+    Pixels,
+    cover_box,
+    decode,
+    read_file,
+    resize_center_crop,
+)
+from camaudit.data.pairs import CropBox
+from camaudit.errors import ImageError
+
+__all__ = ["Loader", "Source", "View"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which part of which file an image shows.
+
+    `id` is the photograph's, `sha256` that of the file's bytes. `crop` is (left, top, right,
+    bottom) as fractions, in [0, 1], of the width and height of the decoded photograph, that is
+    after its EXIF orientation was applied and before any resizing.
+    """
+
+    id: str
+    sha256: str
+    crop: Box
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A photograph, or a crop of it, at the size of the model's input: uint8 (H, W, 3)."""
+
+    pixels: Pixels = field(repr=False)
+    source: Source
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """A decoded file and the digest of its bytes."""
+
+    photo: Photo
+    decoded: Decoded
+    sha256: str
+
+
+class Loader:
+    """Views of photographs at one size, cached; what cannot be used is in `skipped`.
+
+    Besides unreadable files it refuses a photograph that shows the very pixels of an earlier one
+    of its class: a copy is no second image.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+        self._views: dict[str, View] = {}
+        self._refused: dict[str, str] = {}
+        self._seen: dict[tuple[str | None, str], str] = {}
+        # One photograph at full size is worth keeping: two crops are cut from the last one.
+        self._last: _Opened | None = None
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """(photograph, reason) for everything that was refused, sorted by photograph."""
+        return tuple(sorted(self._refused.items()))
+
+    def refused(self, photo: Photo) -> bool:
+        """Whether the photograph was tried and cannot be used."""
+        return photo.id in self._refused
+
+    def view(self, photo: Photo) -> View | None:
+        """The whole photograph, resized and centre-cropped; None if it cannot be used."""
+        if photo.id in self._views:
+            return self._views[photo.id]
+        opened = self._open(photo)
+        if opened is None:
+            return None
+        pixels = opened.decoded.pixels
+        box = (0, 0, pixels.shape[1], pixels.shape[0])
+        view = self._cut(opened, box)
+        key = (photo.label_name, sha256_bytes(view.pixels.tobytes()))
+        if key in self._seen:
+            self._refused[photo.id] = f"shows the same pixels as {self._seen[key]}"
+            return None
+        self._seen[key] = photo.id
+        self._views[photo.id] = view
+        return view
+
+    def shape(self, photo: Photo) -> tuple[int, int] | None:
+        """Height and width of the decoded photograph; None if it cannot be used."""
+        opened = self._open(photo)
+        if opened is None:
+            return None
+        height, width = opened.decoded.pixels.shape[:2]
+        return height, width
+
+    def crop(self, photo: Photo, box: CropBox) -> View | None:
+        """A part of the photograph at the loader's size; None if it cannot be used."""
+        opened = self._open(photo)
+        return None if opened is None else self._cut(opened, box)
+
+    def _open(self, photo: Photo) -> _Opened | None:
+        """Decode, or give the last one again; a failure is recorded and never retried."""
+        if photo.id in self._refused:
+            return None
+        if self._last is not None and self._last.photo == photo:
+            return self._last
+        try:
+            data = read_file(photo.path)
+            self._last = _Opened(photo, decode(data), sha256_bytes(data))
+        except ImageError as error:
+            self._refused[photo.id] = str(error)
+            return None
+        return self._last
+
+    def _cut(self, opened: _Opened, box: CropBox) -> View:
+        """Crop to `box`, then resize and centre-crop; the record composes both crops."""
+        left, top, right, bottom = box
+        height, width = opened.decoded.pixels.shape[:2]
+        inner = cover_box(bottom - top, right - left, self.size)
+        crop = (
+            (left + inner[0] * (right - left)) / width,
+            (top + inner[1] * (bottom - top)) / height,
+            (left + inner[2] * (right - left)) / width,
+            (top + inner[3] * (bottom - top)) / height,
+        )
+        pixels = resize_center_crop(opened.decoded.pixels[top:bottom, left:right], self.size)
+        photo = opened.photo
+        notes = tuple(f"{photo.id}: {note}" for note in opened.decoded.notes)
+        credit = (photo.credit,) if photo.credit else ()
+        return View(pixels, Source(photo.id, opened.sha256, crop), (*notes, *credit))
