@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from camaudit import __version__
-from camaudit.errors import CamauditError
+from camaudit.errors import CamauditError, UsageError
 
 __all__ = ["cli", "main"]
 
@@ -200,19 +200,19 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         click.echo("Interrupted: nothing was written.", err=True)
         return _INTERRUPTED
     except CamauditError as error:
-        _explain(str(error), debug)
+        _explain(str(error), debug=debug, hint=error.exit_code != UsageError.exit_code)
         return error.exit_code
     except Exception as error:  # the last resort: a bug, or a failure inside the user's model
-        _explain(f"{type(error).__name__}: {error}", debug)
+        _explain(f"{type(error).__name__}: {error}", debug=debug, hint=True)
         return 3
     return int(code or 0)
 
 
-def _explain(message: str, debug: bool) -> None:
+def _explain(message: str, *, debug: bool, hint: bool) -> None:
     if debug:
         traceback.print_exc()
     click.echo(f"Error: {message}", err=True)
-    if not debug:
+    if hint and not debug:
         click.echo("(camaudit --debug … shows the traceback)", err=True)
 
 

@@ -1,0 +1,313 @@
+"""The command line: what it writes, and that every misuse ends in one clear line."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from safetensors.torch import save_file
+
+from camaudit import cli as cli_module
+from camaudit.cli import _run, cli
+from camaudit.errors import AuditError
+from camaudit.methods import METHODS, method_names
+from tests.subjects import photograph
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, factory: Path, photographs: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Command:  # fmt: skip
+    """Run `camaudit run` on the small network; keyword options override, None leaves one out."""
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*flags: str, **options: Any) -> tuple[int, str, str]:
+        chosen = {
+            "model": f"{factory}:build", "images": photographs, "image_size": 64, "layer": "0",
+            "preprocess": "0.5/0.5", "num_images": 3, "wall": "split",
+            "methods": "gradcam,hirescam", "out": tmp_path / "out", **options,
+        }  # fmt: skip
+        words = ["run", *flags]
+        for name, value in chosen.items():
+            if value is not None:
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        code = _run([word for word in words if word != "--debug"], debug="--debug" in flags)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return invoke
+
+
+def test_a_run_writes_results_that_fit_the_schema_and_a_report(
+    command: Command, tmp_path: Path
+) -> None:
+    code, out, err = command()
+    assert code == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    schema = json.loads((files("camaudit") / "schema" / "results-1.json").read_text())
+    jsonschema.validate(results, schema, cls=jsonschema.Draft202012Validator)
+    assert {record["method"] for record in results["records"]} == {"gradcam", "hirescam"}
+    assert "hirescam" in out
+    assert "0 (exact)" in out
+    assert "results.json" in err
+    assert "Top-1" in out
+    assert (tmp_path / "out" / "report.html").read_text().startswith("<!doctype html>")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "report.html",
+        "results.json",
+    ]
+
+
+def test_json_on_stdout_is_the_file(command: Command, tmp_path: Path) -> None:
+    code, out, _ = command("--json")
+    assert code == 0
+    assert json.loads(out) == json.loads((tmp_path / "out" / "results.json").read_text())
+
+
+def test_the_default_folder_is_under_reports(command: Command, tmp_path: Path) -> None:
+    assert command(out=None)[0] == 0
+    assert len(list((tmp_path / "reports").glob("*/results.json"))) == 1
+
+
+def save_weights(path: Path, factory: Path, *, spoil: str = "") -> Path:
+    namespace: dict[str, Any] = {}
+    exec(factory.read_text(), namespace)  # noqa: S102 - the test's own file
+    model = namespace["build"]()
+    state = {key: value.clone() + 0.01 for key, value in model.state_dict().items()
+             if value.is_floating_point()}  # fmt: skip
+    state |= {k: v for k, v in model.state_dict().items() if not v.is_floating_point()}
+    if spoil == "missing":
+        state.pop("0.0.weight")
+    if spoil == "shape":
+        state["0.0.weight"] = torch.zeros(8, 3, 5, 5)
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save({"state_dict": state} if path.suffix == ".pth" else state, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pt", "w.pth"])
+def test_weights_files_are_loaded_and_hashed(
+    name: str, command: Command, factory: Path, tmp_path: Path
+) -> None:
+    assert command()[0] == 0
+    plain = json.loads((tmp_path / "out" / "results.json").read_text())
+    code, _, err = command(weights=save_weights(tmp_path / name, factory))
+    assert code == 0, err
+    loaded = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert loaded["subject"]["weights"] == name
+    assert len(loaded["subject"]["weights_sha256"]) == 64
+    assert loaded["subject"]["state_sha256"] != plain["subject"]["state_sha256"]
+    assert not any("no weights file" in warning for warning in loaded["warnings"])
+    assert any("no weights file" in warning for warning in plain["warnings"])
+
+
+def malicious(path: Path) -> Path:
+    """A pickle that would run code when loaded."""
+
+    class Payload:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return os.system, (f"touch {path.parent / 'owned'}",)
+
+    torch.save({"weight": Payload()}, path)
+    return path
+
+
+MISUSE: dict[str, tuple[dict[str, Any], int, str]] = {
+    "unknown layer": ({"layer": "0.9"}, 2, r"no layer '0\.9'; near names: .*0\."),
+    "layer without a map": ({"layer": "1.1"}, 2, r"returns shape \(1, 16\); expected N×K×h×w"),
+    "no live row": ({"live_rows": 0}, 2, r"live-rows"),
+    "no dead row": ({"live_rows": 8}, 2, r"live rows must be 1 to 7 .* got 8"),
+    "training mode": ({"model": "{factory}:training"}, 2, r"training mode .*model\.eval\(\)"),
+    "dict": ({"model": "{factory}:dictionary", "layer": "inner.0"}, 2, r"a dict \('logits'"),
+    "tuple": ({"model": "{factory}:pair", "layer": "inner.0"}, 2, r"returns a tuple"),
+    "nan logits": ({"model": "{factory}:nan"}, 3, r"logits are NaN"),
+    "input ignored": ({"model": "{factory}:deaf"}, 3, r"ignores its input"),
+    "factory fails": ({"model": "{factory}:broken"}, 2, r"ValueError: no such checkpoint"),
+    "factory returns text": ({"model": "{factory}:text"}, 2, r"returned a str; expected a torch"),
+    "model for grey images": ({"model": "{factory}:grey"}, 2, r"fails on a 1×3×64×64 image"),
+    "no such factory": ({"model": "{factory}:buidl"}, 2, r"no callable 'buidl' .*build"),
+    "no such file": ({"model": "nowhere.py:build"}, 2, r"no file 'nowhere\.py'"),
+    "no such module": ({"model": "no.such:build"}, 2, r"cannot import 'no\.such'"),
+    "unreadable spec": ({"model": "resnet"}, 2, r"expected lite0, torchvision:NAME"),
+    "unknown torchvision model": ({"model": "torchvision:resnet81"}, 2, r"near names: resnet18"),
+    "no CUDA device": ({"device": "cuda:99"}, 2, r"no device 'cuda:99'"),
+    "unknown device": ({"device": "quantum"}, 2, r"unknown device 'quantum'"),
+    "unknown method": ({"methods": "gradcam,scorcam"}, 2, r"'scorcam': did you mean scorecam"),
+    "no method": ({"methods": ","}, 2, r"methods is empty"),
+    "bad preprocess": ({"preprocess": "0.5/0"}, 2, r"0\.5/0"),
+    "missing folder": ({"images": "nowhere"}, 2, r"nowhere"),
+    "empty folder": ({"images": "{empty}"}, 2, r"no image"),
+    "nothing but corrupt images": ({"images": "{corrupt}"}, 2, r"at least one readable photograph"),
+    "missing weights": ({"weights": "nowhere.pt"}, 2, r"no weights file 'nowhere\.pt'"),
+    "weights that are text": ({"weights": "{factory}"}, 2, r"cannot read weights"),
+    "weights of another shape": ({"weights": "{shape}"}, 2, r"other shapes 0\.0\.weight"),
+    "weights with a key missing": ({"weights": "{missing}"}, 2, r"missing 0\.0\.weight"),
+    "weights that run code": ({"weights": "{malicious}"}, 2, r"cannot read weights"),
+    "output is a file": ({"out": "{factory}"}, 2, r"output"),
+    "output under a file": ({"out": "{factory}/deeper"}, 2, r"output"),
+    "layer with the paper's network": ({"wall": "vgg16"}, 2, r"leave --layer out"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISUSE)
+def test_misuse_ends_in_one_clear_line_and_leaves_earlier_results_alone(
+    case: str, command: Command, factory: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "corrupt").mkdir()
+    for number in range(3):
+        (tmp_path / "corrupt" / f"{number}.jpg").write_bytes(b"\xff\xd8\xff not a jpeg")
+    places = {
+        "factory": factory,
+        "empty": tmp_path / "empty",
+        "corrupt": tmp_path / "corrupt",
+        "shape": save_weights(tmp_path / "shape.pt", factory, spoil="shape"),
+        "missing": save_weights(tmp_path / "missing.safetensors", factory, spoil="missing"),
+        "malicious": malicious(tmp_path / "malicious.pt"),
+    }
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "results.json").write_text("earlier")
+    options, expected, message = MISUSE[case]
+    options = {
+        key: value.format(**places) if isinstance(value, str) else value
+        for key, value in options.items()
+    }
+    code, stdout, stderr = command(**options)
+    assert code == expected, stderr
+    assert re.search(message, stderr), stderr
+    assert "Traceback" not in stderr
+    assert stdout == ""
+    assert (out / "results.json").read_text() == "earlier"
+    assert [path.name for path in out.iterdir()] == ["results.json"]
+    assert not (tmp_path / "owned").exists()
+
+
+def test_debug_shows_the_traceback(command: Command) -> None:
+    assert "Traceback" in command("--debug", layer="0.9")[2]
+
+
+def test_awkward_images_are_converted_or_skipped_and_counted(
+    command: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    base = photograph(1)
+    base.convert("L").save(folder / "grey.png")
+    base.convert("RGBA").save(folder / "alpha.png")
+    base.convert("CMYK").save(folder / "print.jpg")
+    base.convert("P").save(folder / "palette.png")
+    Image.new("I;16", (80, 80), 40_000).save(folder / "deep.png")
+    frames = [photograph(seed).convert("P") for seed in (2, 3)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    (folder / "corrupt.jpg").write_bytes(b"\xff\xd8\xff")
+    Image.new("RGB", (9, 9)).save(folder / "tiny.png")
+    code, _, err = command(images=folder, num_images=20)
+    assert code == 0, err
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    shown = {entry["sources"][0]["id"]: " ".join(entry["notes"]) for entry in results["images"]}
+    assert set(shown) == {
+        "grey.png", "alpha.png", "print.jpg", "palette.png", "deep.png", "moving.gif",
+    }  # fmt: skip
+    assert "CMYK" in shown["print.jpg"]
+    skipped = [warning for warning in results["warnings"] if warning.startswith("skipped")]
+    assert any("corrupt.jpg" in warning for warning in skipped)
+    assert any("tiny.png" in warning for warning in skipped)
+
+
+def test_a_method_that_fails_exits_3_with_the_results_written(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from camaudit.audit import scoring
+
+    def crash(*_: Any, **__: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(scoring, "compute", crash)
+    code, _, err = command()
+    assert code == 3
+    assert "some methods failed" in err
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {record["status"] for record in results["records"]} == {"error"}
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "Interrupted"),
+        (AuditError("it broke"), 3, "Error: it broke"),
+        (IndexError("a bug"), 3, "IndexError: a bug"),
+    ],
+)
+def test_interruptions_and_bugs_exit_cleanly(
+    raised: BaseException, code: int, message: str, command: Command, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from camaudit.audit import run
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise raised
+
+    monkeypatch.setattr(run, "capture", fail)
+    found, out, err = command()
+    assert (found, out) == (code, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_usage_errors_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["run", "--nope"], ["nope"], ["run", "--num-images", "0"]):
+        assert _run(words, debug=False) == 2
+        assert "Error" in capsys.readouterr().err
+
+
+def test_methods_lists_every_method_with_paper_and_cost() -> None:
+    listing = CliRunner().invoke(cli, ["methods"]).output
+    for name in method_names():
+        info = METHODS[name].info
+        for text in (name, info.paper, info.cost, info.formula):
+            assert text in listing
+
+
+def test_help_documents_every_option() -> None:
+    text = CliRunner().invoke(cli, ["run", "--help"]).output
+    assert isinstance(cli_module.run, object)
+    for parameter in cli_module.run.params:
+        assert parameter.opts[0] in text
+        assert getattr(parameter, "help", None), parameter.name
+
+
+@pytest.mark.parametrize("flag", ["--version", "--help"])
+def test_version_and_help_load_no_torch(flag: str) -> None:
+    code = (
+        f"import sys; from camaudit import cli; code = cli._run([{flag!r}], debug=False); "
+        "heavy = {'torch', 'numpy', 'rich', 'PIL'} & set(sys.modules); "
+        "sys.exit(f'{code} {heavy}' if code or heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_console_script_works() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "camaudit", "--version"], capture_output=True, text=True, check=True
+    )
+    assert "camaudit" in done.stdout
