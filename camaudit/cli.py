@@ -145,6 +145,7 @@ def run(out: Path | None, as_json: bool, **options: Any) -> int:  # fmt: skip
     """
     from rich.console import Console
 
+    from camaudit.audit.allocator import keep_freed_memory
     from camaudit.audit.run import run_audit
     from camaudit.audit.settings import Settings
     from camaudit.console import ConsoleProgress
@@ -155,6 +156,7 @@ def run(out: Path | None, as_json: bool, **options: Any) -> int:  # fmt: skip
     settings = Settings(**options)
     folder = out or Path("reports") / _slug(settings.subject_name)
     check_writable(folder)
+    keep_freed_memory()
     messages = Console(stderr=True)
     with ConsoleProgress(messages) as progress:
         outcome = run_audit(settings, progress=progress)
@@ -164,7 +166,8 @@ def run(out: Path | None, as_json: bool, **options: Any) -> int:  # fmt: skip
     if as_json:
         click.echo(json.dumps(outcome.results.to_dict(), indent=2, allow_nan=False))
     else:
-        Console().print(terminal_table(outcome.results))
+        console = Console()
+        console.print(terminal_table(outcome.results, width=console.width))
     for warning in outcome.results.warnings:
         messages.print(f"note: {warning}", highlight=False, markup=False, soft_wrap=True)
     for path in (results_path, report_path):

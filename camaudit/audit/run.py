@@ -34,6 +34,11 @@ __all__ = ["GALLERY_IMAGES", "Outcome", "Progress", "run_audit"]
 
 GALLERY_IMAGES = 12  #: images whose maps are kept for the report
 CHECK = "dead-zone"
+_PAIRINGS = {
+    "two-images": "two photographs of a class, stacked at the wall",
+    "two-crops": "two crops of one photograph, stacked at the wall",
+    "single": "as it is",
+}
 
 
 class Progress(Protocol):
@@ -111,10 +116,13 @@ def _selected(settings: Settings) -> list[str]:
 
 def _images(settings: Settings, zone: DeadZone) -> StackMix:
     dead = zone.pixel_dead.numpy()
+    count, seed = settings.image_count, settings.seed
     collection = embedded_photos() if settings.images is None else scan(settings.images)
     if collection.classes:
-        return stack_mix(collection, dead=dead, count=settings.image_count, seed=settings.seed)
-    return plain_images(collection, size=dead.shape, count=settings.image_count, seed=settings.seed)
+        found = stack_mix(collection, dead=dead, count=count, seed=seed)
+    else:
+        found = plain_images(collection, size=dead.shape, count=count, seed=seed)
+    return replace(found, skipped=(*collection.skipped, *found.skipped))
 
 
 def _verified(subject: Subject, images: tuple[StackImage, ...], settings: Settings) -> DeadZone:
@@ -319,14 +327,13 @@ def _skipped(images: StackMix) -> list[str]:
 def _gallery(scoring: _Scoring, zone: DeadZone) -> list[GalleryImage]:
     shown = []
     for place, maps in enumerate(scoring.maps):
-        image, (seen, _) = scoring.images[place], scoring.top1[place]
-        name = scoring.names[seen] if scoring.names else f"class {seen}"
+        image = scoring.images[place]
         sources = " above ".join(dict.fromkeys(source.id for source in image.sources))
         shown.append(
             GalleryImage(
                 id=image.id,
                 title=image.label_name or image.id,
-                caption=f"{sources} ({image.pairing}); explained class: {name}",
+                caption=f"{sources} ({_PAIRINGS[image.pairing]})",
                 pixels=image.pixels,
                 dead=zone.pixel_dead.numpy(),
                 scored=zone.scored.numpy(),

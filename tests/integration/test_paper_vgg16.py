@@ -96,17 +96,10 @@ def test_eigencam_agrees_with_one_sign_of_the_singular_vector(
 
 def test_figures_on_the_photograph(paper_vgg16: WalledModel, captured: Capture) -> None:
     scored = paper_vgg16.zone.scored
+    global_weights = ("gradcam", "gradcam++", "xgradcam", "eigencam")
     figures = {
         name: dead_zone_figures(upsample(compute(name, captured), (224, 224)), scored)[0]
-        for name in (
-            "gradcam",
-            "gradcam++",
-            "xgradcam",
-            "eigencam",
-            "hirescam",
-            "layercam",
-            "uniform",
-        )
+        for name in (*global_weights, "hirescam", "layercam", "uniform")
     }
     assert figures["hirescam"].mu_l1 == figures["layercam"].mu_l1 == 0
     assert figures["uniform"].mu_l1 == pytest.approx(54 / 224, abs=1e-6)

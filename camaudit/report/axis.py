@@ -1,0 +1,92 @@
+"""The axis of the bars and the places on it; geometry without any drawing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from camaudit.report import figures
+from camaudit.types import Summary
+
+__all__ = ["Axis", "Bar", "Tick", "axis", "bar"]
+
+_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
+_MAX_TICKS = 6
+_EDGE = 18.0  # per cent of the axis near which a label is anchored inwards
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar on the axis, all in per cent of the axis' length; None where undefined."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    uniform: float
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on the axis with its label; `anchor` keeps the label inside (start, middle, end)."""
+
+    position: float
+    label: str
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The axis of the bars, from 0 to `maximum` (a share), with a flat map's place on it."""
+
+    maximum: float
+    ticks: tuple[Tick, ...]
+    uniform: Tick | None
+
+
+def bar(entry: Summary, maximum: float) -> Bar:
+    """The bar of one method on an axis from 0 to `maximum`."""
+
+    def place(share: float | None) -> float | None:
+        if share is None or not math.isfinite(share):
+            return None
+        return round(100 * min(max(share / maximum, 0.0), 1.0), 2)
+
+    low, high = place(entry.mu_l1.ci_low), place(entry.mu_l1.ci_high)
+    bounded = low is not None and high is not None
+    return Bar(
+        place(entry.mu_l1.mean),
+        low if bounded else None,
+        high if bounded else None,
+        place(entry.uniform) or 0.0,
+    )
+
+
+def axis(summary: Sequence[Summary]) -> Axis:
+    """A round maximum beyond every mean, interval and the uniform line; at most 1."""
+    shares = [
+        share
+        for entry in summary
+        for share in (entry.mu_l1.mean, entry.mu_l1.ci_high, entry.uniform)
+        if share is not None and math.isfinite(share)
+    ]
+    reach = min(max([*shares, 0.01]) * 1.05, 1.0)
+    step = next((step for step in _STEPS if reach / step <= _MAX_TICKS), _STEPS[-1])
+    marks = math.ceil(reach / step - 1e-9)
+    maximum = min(marks * step, 1.0)
+    ticks = tuple(
+        _tick(number * step / maximum, f"{100 * number * step:.0f} %")
+        for number in range(marks + 1)
+        if number * step <= maximum + 1e-9
+    )
+    if not summary:
+        return Axis(maximum, ticks, None)
+    uniform = summary[0].uniform
+    label = f"uniform map {figures.percent(uniform)}"
+    return Axis(maximum, ticks, _tick(uniform / maximum, label))
+
+
+def _tick(position: float, label: str) -> Tick:
+    place = round(100 * min(max(position, 0.0), 1.0), 2)
+    anchor = "start" if place < _EDGE else "end" if place > 100 - _EDGE else "middle"
+    return Tick(place, label, anchor)

@@ -1,0 +1,112 @@
+"""How a figure is printed: shares as percentages, differences as percentage points.
+
+Three things must never look alike: an exact zero, a value that merely rounds to zero, and a
+figure that is undefined. All functions here are pure and return plain text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from camaudit.types import Interval
+
+__all__ = [
+    "EXACT_ZERO",
+    "UNDEFINED",
+    "counted",
+    "defined",
+    "interval",
+    "joined",
+    "percent",
+    "points",
+    "points_interval",
+]
+
+UNDEFINED = "undefined"
+EXACT_ZERO = "0 (exact)"
+_STEP = 0.001  # one decimal of a percentage
+
+
+def defined(value: float | None) -> bool:
+    """Whether `value` is a finite number."""
+    return value is not None and math.isfinite(value)
+
+
+def percent(share: float | None) -> str:
+    """A share in [0, 1] as a percentage with one decimal.
+
+    >>> percent(0.3567), percent(0.0), percent(0.0003), percent(0.99996), percent(None)
+    ('35.7 %', '0 (exact)', '<0.1 %', '>99.9 %', 'undefined')
+    """
+    if share is None or not math.isfinite(share):
+        return UNDEFINED
+    return EXACT_ZERO if share == 0 else f"{_number(share)} %"
+
+
+def interval(value: Interval | None) -> str:
+    """The bounds of a mean share, `[28.0–35.1 %]`; empty where there are none (n < 2)."""
+    if value is None or value.ci_low is None or value.ci_high is None:
+        return ""
+    if not (math.isfinite(value.ci_low) and math.isfinite(value.ci_high)):
+        return ""
+    return f"[{_number(value.ci_low)}–{_number(value.ci_high)} %]"
+
+
+def points(difference: float | None) -> str:
+    """A difference of two shares in percentage points, always signed.
+
+    >>> points(0.0213), points(-0.104), points(0.0), points(-0.0002), points(None)
+    ('+2.1 pp', '−10.4 pp', '0 (exact)', '>−0.1 pp', 'undefined')
+    """
+    if difference is None or not math.isfinite(difference):
+        return UNDEFINED
+    return EXACT_ZERO if difference == 0 else f"{_signed(difference)} pp"
+
+
+def points_interval(value: Interval | None) -> str:
+    """The bounds of a mean difference, `[−1.2 to +4.0 pp]`; empty where there are none."""
+    if value is None or value.ci_low is None or value.ci_high is None:
+        return ""
+    if not (math.isfinite(value.ci_low) and math.isfinite(value.ci_high)):
+        return ""
+    return f"[{_signed(value.ci_low)} to {_signed(value.ci_high)} pp]"
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: `1 image`, `3 images`."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def joined(names: Sequence[str], *, limit: int = 6) -> str:
+    """Names in a sentence; beyond `limit` the rest is counted.
+
+    >>> joined(["A", "B", "C"]), joined(["A", "B", "C"], limit=2)
+    ('A, B and C', 'A, B and 1 more')
+    """
+    shown = list(names[:limit])
+    if len(names) > limit:
+        shown.append(f"{len(names) - limit} more")
+    if len(shown) < 2:
+        return "".join(shown)
+    return f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _number(share: float) -> str:
+    """The digits of a percentage, honest at both ends of the scale."""
+    if share == 0:
+        return "0"
+    if 0 < share < _STEP:
+        return "<0.1"
+    if 1 - _STEP / 2 <= share < 1:
+        return ">99.9"
+    return f"{100 * share:.1f}"
+
+
+def _signed(difference: float) -> str:
+    """The digits of a difference with its sign; a true minus, never a hyphen."""
+    if difference == 0:
+        return "0"
+    if abs(difference) < _STEP:
+        return "<+0.1" if difference > 0 else ">−0.1"
+    return f"{100 * difference:+.1f}".replace("-", "−")

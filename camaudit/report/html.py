@@ -1,0 +1,82 @@
+"""The HTML report: one self-contained file that loads nothing and runs only its own script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from camaudit.report.gallery import GalleryImage, legend_uri
+from camaudit.report.panels import panels
+from camaudit.report.view import report_view, select_check
+from camaudit.types import Results
+
+__all__ = ["render"]
+
+# Control characters, and the marks that turn the direction of the text after them.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffe\uffff]"
+)
+
+
+def render(
+    results: Results, gallery: Sequence[GalleryImage] = (), *, check: str | None = None
+) -> str:
+    """The report as the text of one HTML file.
+
+    Every value is escaped. The page's Content-Security-Policy forbids every request and admits
+    only the style and the script whose hashes it names. `check` picks one check where the
+    results hold several.
+
+    Raises
+    ------
+    UsageError
+        if the results hold several checks and `check` names none of them.
+    """
+    environment = _environment()
+    summary = select_check(results, check)
+    page = environment.get_template("report.html.j2").render(
+        view=report_view(results, check=check),
+        panels=panels(gallery, summary, results.records),
+        legend=legend_uri(),
+        policy=_policy(environment),
+    )
+    return _UNPRINTABLE.sub("\ufffd", page)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("camaudit.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_refuse_none,
+    )
+
+
+def _refuse_none(value: Any) -> Any:
+    """Undefined figures have their own word; a bare None on the page is a mistake."""
+    if value is None:
+        raise TypeError("the template prints None; the view model must say what is undefined")
+    return value
+
+
+def _policy(environment: Environment) -> str:
+    """The Content-Security-Policy, with the hashes of exactly what the page includes."""
+    style = _digest(environment.get_template("report.css").render())
+    script = _digest(environment.get_template("report.js").render())
+    return (
+        f"default-src 'none'; img-src data:; style-src '{style}'; script-src '{script}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")

@@ -1,0 +1,233 @@
+"""The page in a real browser: silent, self-contained, usable on a phone and without script."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from camaudit.report.gallery import GalleryImage
+from camaudit.report.html import render
+from camaudit.report.writing import write_report
+from camaudit.types import Results
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run",
+]  # fmt: skip
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's chromium, or the one that playwright brings."""
+    with sync_api.sync_playwright() as playwright:
+        path = shutil.which("chromium") or playwright.chromium.executable_path
+        if not Path(path).exists():
+            pytest.skip("no chromium: install it, or run 'playwright install chromium'")
+        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def report(results: Results, gallery: list[GalleryImage], tmp_path: Path) -> Path:
+    return write_report(render(results, gallery), tmp_path)
+
+
+@contextmanager
+def opened(browser: Any, path: Path, **options: Any) -> Iterator[Any]:
+    """The page, open; on leaving, it must have said nothing and asked for nothing."""
+    options.setdefault("viewport", DESKTOP)
+    noise: list[str] = []
+
+    def dismissed(dialog: Any) -> None:
+        noise.append("dialog")
+        dialog.dismiss()
+
+    context = browser.new_context(**options)
+    try:
+        page = context.new_page()
+        page.on("console", lambda message: noise.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: noise.append(f"error: {error}"))
+        page.on("dialog", dismissed)
+        page.on("request", lambda request: noise.append(f"request: {request.url[:100]}"))
+        page.goto(path.as_uri())
+        yield page
+        allowed = (f"request: {path.as_uri()}", "request: data:")
+        assert [line for line in noise if not line.startswith(allowed)] == []
+    finally:
+        context.close()
+
+
+def overflow(page: Any) -> int:
+    return int(
+        page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    )
+
+
+def column(page: Any, table: str, position: int) -> list[list[str]]:
+    """The texts of a column, one list per group of rows."""
+    return page.evaluate(  # type: ignore[no-any-return]
+        """([table, position]) => [...document.querySelectorAll(`table.${table} tbody`)].map(
+            body => [...body.querySelectorAll("tr[data-row]")].map(
+                row => row.cells[position].textContent.trim()))""",
+        [table, position],
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_page_is_silent_and_fits(
+    browser: Any, report: Path, tmp_path: Path, viewport: dict[str, int], scheme: str
+) -> None:
+    with opened(browser, report, viewport=viewport, color_scheme=scheme) as page:
+        picture = tmp_path / f"{scheme}-{viewport['width']}.png"
+        page.screenshot(path=picture, full_page=True)
+        assert picture.stat().st_size > 20_000
+        assert overflow(page) == 0
+        assert page.evaluate(
+            "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
+        )
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        channel = int(background.removeprefix("rgb(").split(",")[0])
+        assert (channel < 60) == (scheme == "dark")
+
+
+def test_slider_acts_on_all_overlays(browser: Any, report: Path) -> None:
+    opacities = """[...new Set([...document.querySelectorAll(".overlay")].map(
+        overlay => getComputedStyle(overlay).opacity))]"""
+    with opened(browser, report) as page:
+        assert page.evaluate(opacities) == ["0.85"]
+        page.locator("#overlay-opacity").fill("30")
+        assert page.evaluate(opacities) == ["0.3"]
+        assert page.locator("#overlay-opacity-value").inner_text() == "30 %"
+        page.locator("#overlay-opacity").focus()
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate(opacities) == ["0.31"]
+
+
+def test_hatching_can_be_hidden(browser: Any, report: Path) -> None:
+    with opened(browser, report) as page:
+        tile = page.locator(".tile .scene").first
+        tile.scroll_into_view_if_needed()
+        assert (
+            page.locator(".photo .hatch").first.evaluate(
+                "hatch => getComputedStyle(hatch).visibility"
+            )
+            == "visible"
+        )
+        before = tile.screenshot()
+        page.get_by_label("Hatching").focus()
+        page.keyboard.press("Space")
+        assert (
+            page.locator(".photo .hatch").first.evaluate(
+                "hatch => getComputedStyle(hatch).visibility"
+            )
+            == "hidden"
+        )
+        assert tile.screenshot() != before
+
+
+def test_sorting(browser: Any, report: Path) -> None:
+    with opened(browser, report) as page:
+        header = page.locator("table.figures th", has_text="μ (L1)").first
+        assert header.get_attribute("aria-sort") == "descending"
+        before = column(page, "figures", 1)
+        assert before[0][0].startswith("31.4 %")
+        header.get_by_role("button").click()
+        assert header.get_attribute("aria-sort") == "ascending"
+        methods, controls = column(page, "figures", 1)
+        assert methods[0].startswith("0 (exact)")
+        assert methods[-2:] == ["undefined", "undefined"]
+        assert sorted(methods) == sorted(before[0])
+        assert sorted(controls) == sorted(before[1])
+        assert page.locator("#sort-status").inner_text() == "Sorted by μ (L1), ascending."
+        assert page.locator("table.figures tbody").nth(1).locator("tr").first.inner_text() == (
+            "CONTROLS"
+        )
+
+
+def test_sorting_by_keyboard_moves_aria_sort(browser: Any, report: Path) -> None:
+    with opened(browser, report) as page:
+        name = page.locator("table.chart th", has_text="Method").first
+        name.get_by_role("button").focus()
+        page.keyboard.press("Enter")
+        assert page.locator("table.chart th[aria-sort]").count() == 1
+        assert name.get_attribute("aria-sort") == "ascending"
+        methods = column(page, "chart", 0)[0]
+        assert (methods[0], methods[-1]) == ("AblationCAM", "XGradCAM")
+        assert page.locator("table.figures th[aria-sort]").count() == 1
+        outline = "getComputedStyle(document.activeElement).outlineStyle"
+        assert page.evaluate(outline) == "solid"
+
+
+def test_undefined_figures_stay_last_in_both_directions(browser: Any, report: Path) -> None:
+    with opened(browser, report) as page:
+        button = page.locator("table.figures th", has_text="Difference").get_by_role("button")
+        for _ in range(2):
+            button.click()
+            assert column(page, "figures", 5)[0][-2:] == ["not run", "not run"]
+
+
+def test_without_javascript(browser: Any, report: Path) -> None:
+    with opened(browser, report, java_script_enabled=False, viewport=PHONE) as page:
+        assert page.get_by_role("heading", name="Gallery").is_visible()
+        assert page.locator("table.figures").is_visible()
+        assert not page.locator("#overlay-opacity").is_visible()
+        assert not page.get_by_label("Hatching").is_visible()
+        assert page.locator(".tile .overlay").first.is_visible()
+        assert page.locator("noscript").inner_text().startswith("Sorting and the overlay slider")
+        assert page.locator("button").count() == 0
+
+
+def test_wide_tables_scroll_by_keyboard_on_a_phone(browser: Any, report: Path) -> None:
+    with opened(browser, report, viewport=PHONE) as page:
+        region = page.get_by_role("region", name="All figures, scrollable")
+        assert region.evaluate("box => box.scrollWidth > box.clientWidth")
+        region.focus()
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(300)
+        assert region.evaluate("box => box.scrollLeft") > 0
+
+
+def test_hostile_text_does_nothing(
+    browser: Any, tmp_path: Path, hostile_results: Results, hostile_gallery: list[GalleryImage]
+) -> None:
+    path = write_report(render(hostile_results, hostile_gallery), tmp_path)
+    with opened(browser, path, viewport=PHONE) as page:
+        assert overflow(page) == 0
+        assert page.locator("h1").inner_text().count("<script>alert(1)</script>") == 1
+        page.locator("#overlay-opacity").fill("10")
+        page.locator("table.chart th button").first.click()
+        page.screenshot(path=tmp_path / "hostile.png", full_page=True)
+
+
+def test_ragged_walls_and_empty_runs(
+    browser: Any, tmp_path: Path, build: Callable[..., Results], gallery: list[GalleryImage]
+) -> None:
+    import numpy as np
+
+    mask = np.random.default_rng(0).random((224, 224)) < 0.5
+    ragged = GalleryImage("cat", "Cat", "", gallery[0].pixels, mask, mask, gallery[0].maps)
+    path = write_report(render(build(), [ragged]), tmp_path / "ragged")
+    with opened(browser, path) as page:
+        assert page.locator(".photo image.hatch").count() == 1
+    path = write_report(render(build(summary=[], records=[])), tmp_path / "empty")
+    with opened(browser, path) as page:
+        assert "No verdict." in page.locator(".headline").inner_text()
+
+
+def test_print_has_no_controls(browser: Any, report: Path) -> None:
+    with opened(browser, report, color_scheme="dark") as page:
+        page.emulate_media(media="print")
+        assert not page.locator(".toolbar").is_visible()
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert background == "rgb(255, 255, 255)"

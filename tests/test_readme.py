@@ -1,0 +1,74 @@
+"""The README cannot drift: its options, its Python and its two commands are checked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from camaudit.cli import cli, run
+from camaudit.methods import METHODS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def marked(name: str) -> str:
+    found = re.search(rf"<!-- {name} -->\n```sh\n(.*?)```", README, flags=re.DOTALL)
+    assert found, name
+    return found.group(1).strip()
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"), [("main-command", "camaudit run"), ("test-command", "pytest")]
+)
+def test_the_two_commands_are_one_line_each(name: str, ending: str) -> None:
+    command = marked(name)
+    assert "\n" not in command
+    assert command.endswith(ending)
+
+
+def test_ci_runs_the_marked_commands() -> None:
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "command_marked test-command" in script
+    assert "command_marked main-command" in script
+
+
+def test_every_option_of_run_stands_in_the_table_and_no_other() -> None:
+    documented = set(re.findall(r"^\| `(--[a-z-]+)", README, flags=re.MULTILINE))
+    assert documented == {parameter.opts[0] for parameter in run.params} | {"--debug"}
+
+
+def test_commands_shown_parse() -> None:
+    shown = [line for block in blocks("sh") for line in block.splitlines()]
+    audits = [line for line in shown if line.startswith("camaudit run")]
+    assert audits
+    options = {option for parameter in run.params for option in parameter.opts}
+    for line in audits:
+        assert set(re.findall(r"--[a-z-]+", line)) <= options
+
+
+def test_methods_named_in_the_text_exist() -> None:
+    listing = CliRunner().invoke(cli, ["methods"]).output
+    for name in re.findall(r"--methods ([a-z+,]+)", README):
+        assert set(name.split(",")) <= set(METHODS)
+    assert "gradcam" in listing
+
+
+def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = blocks("python")
+    namespace: dict[str, object] = {}
+    exec(example, namespace)  # noqa: S102 - our own text
+    assert "Pixel (row 200, column 10) is dead and scored" in capsys.readouterr().out
+
+
+def test_every_link_and_picture_of_ours_exists() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
