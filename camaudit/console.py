@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 
 from rich.console import Console
@@ -18,6 +19,8 @@ from rich.progress import (
 from camaudit.methods import METHODS, method_names
 
 __all__ = ["ConsoleProgress", "methods_listing"]
+
+_SECONDS_BETWEEN_LINES = 30.0
 
 
 class ConsoleProgress:
@@ -39,6 +42,7 @@ class ConsoleProgress:
         )
         self._task = self._bar.add_task("starting", total=None)
         self._stage = ""
+        self._spoke = time.monotonic()
 
     def __enter__(self) -> ConsoleProgress:
         self._bar.start()
@@ -64,8 +68,17 @@ class ConsoleProgress:
         self._stage = text
 
     def advance(self, work: int) -> None:
-        """`work` units are done."""
+        """`work` units are done; without a terminal a line says so every half minute."""
         self._bar.advance(self._task, work)
+        task = self._bar.tasks[0]
+        if self._console.is_terminal or time.monotonic() - self._spoke < _SECONDS_BETWEEN_LINES:
+            return
+        self._spoke = time.monotonic()
+        left = "unknown" if task.time_remaining is None else f"{task.time_remaining:.0f} s"
+        self._console.print(
+            f"{self._stage}: {task.percentage:.0f} % done, ETA {left}",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
 
 
 def methods_listing() -> str:
