@@ -81,14 +81,15 @@ def capture(
     `targets` (N, int64) defaults to the model's top-1. Raises :class:`DegenerateModelError` where
     logits are not finite and :class:`UsageError` for targets that do not fit.
     """
-    with torch.no_grad():
-        activations = divided.trunk(images).detach()
-    leaf = activations.clone().requires_grad_(True)
-    with torch.enable_grad():
-        logits = divided.read(leaf)
-        targets = _resolve_targets(targets, logits)
-        scores = logits.gather(1, targets[:, None]).squeeze(1)
-        (gradients,) = torch.autograd.grad(scores.sum(), leaf)
+    with torch.inference_mode(False):
+        with torch.no_grad():
+            activations = divided.trunk(images).detach()
+        leaf = activations.clone().requires_grad_(True)
+        with torch.enable_grad():
+            logits = divided.read(leaf)
+            targets = _resolve_targets(targets, logits)
+            scores = logits.gather(1, targets[:, None]).squeeze(1)
+            (gradients,) = torch.autograd.grad(scores.sum(), leaf)
     return Capture(
         images=images,
         activations=activations,
@@ -113,6 +114,8 @@ def _resolve_targets(targets: Tensor | None, logits: Tensor) -> Tensor:
         )
     if targets is None:
         return logits.argmax(dim=1)
+    if targets.is_floating_point() or targets.dtype == torch.bool:
+        raise UsageError(f"target classes must be integers; got {targets.dtype}")
     targets = targets.to(device=logits.device, dtype=torch.int64)
     if targets.shape != logits.shape[:1]:
         raise UsageError(

@@ -6,17 +6,21 @@ Heavy imports stand inside the commands, so that --help and --version answer at 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import re
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from camaudit import __version__
-from camaudit.errors import CamauditError, UsageError
+from camaudit.errors import AuditError, CamauditError, UsageError
 
 __all__ = ["cli", "main"]
 
@@ -148,33 +152,32 @@ def run(out: Path | None, as_json: bool, **options: Any) -> int:  # fmt: skip
     from camaudit.audit.allocator import keep_freed_memory
     from camaudit.audit.run import run_audit
     from camaudit.audit.settings import Settings
-    from camaudit.console import ConsoleProgress
+    from camaudit.console import ConsoleProgress, print_table
     from camaudit.report.html import render
-    from camaudit.report.table import terminal_table
-    from camaudit.report.writing import check_writable, write_report, write_results
+    from camaudit.report.writing import check_writable, write_run
 
     settings = Settings(**options)
     folder = out or Path("reports") / _slug(settings.subject_name)
     check_writable(folder)
     keep_freed_memory()
     messages = Console(stderr=True)
-    with ConsoleProgress(messages) as progress:
+    # what the user's model prints must not end up in the table or in the JSON
+    with ConsoleProgress(messages) as progress, contextlib.redirect_stdout(sys.stderr):
         outcome = run_audit(settings, progress=progress)
         progress.stage("writing the report")
-        results_path = write_results(outcome.results, folder)
-        report_path = write_report(render(outcome.results, outcome.gallery), folder)
-    if as_json:
-        click.echo(json.dumps(outcome.results.to_dict(), indent=2, allow_nan=False))
-    else:
-        console = Console()
-        console.print(terminal_table(outcome.results, width=console.width))
-    for warning in outcome.results.warnings:
-        messages.print(f"note: {warning}", highlight=False, markup=False, soft_wrap=True)
-    for path in (results_path, report_path):
-        messages.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
-    if outcome.failed:
-        click.echo("Error: some methods failed; see status and message in results.json", err=True)
-        return 3
+        written = write_run(outcome.results, render(outcome.results, outcome.gallery), folder)
+    for line in (*(f"note: {text}" for text in outcome.results.warnings),
+                 *(f"wrote {path}" for path in written)):  # fmt: skip
+        messages.print(line, highlight=False, markup=False, soft_wrap=True)
+    with _reader_may_leave():
+        if as_json:
+            click.echo(json.dumps(outcome.results.to_dict(), indent=2, allow_nan=False))
+        else:
+            print_table(outcome.results)
+    if outcome.failed or outcome.empty:
+        what = "some methods failed" if outcome.failed else "no method has a defined figure"
+        click.echo(f"Error: {what}; see status and message in results.json", err=True)
+        return AuditError.exit_code
     return 0
 
 
@@ -183,11 +186,15 @@ def methods() -> None:
     """List the saliency methods with family, cost an image and paper."""
     from camaudit.console import methods_listing
 
-    click.echo(methods_listing())
+    with _reader_may_leave():
+        click.echo(methods_listing())
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; errors become one line on stderr and their exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without μ still gets its table
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments  # accepted before and after the command
     sys.exit(_run([word for word in arguments if word != "--debug"], debug=debug))
@@ -198,17 +205,26 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         code = cli.main(args=arguments, prog_name="camaudit", standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        return 2
+        return UsageError.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted: nothing was written.", err=True)
+        click.echo("Interrupted; results are written whole or not at all.", err=True)
         return _INTERRUPTED
     except CamauditError as error:
-        _explain(str(error), debug=debug, hint=error.exit_code != UsageError.exit_code)
+        _explain(str(error), debug=debug, hint=not isinstance(error, UsageError))
         return error.exit_code
     except Exception as error:  # the last resort: a bug, or a failure inside the user's model
         _explain(f"{type(error).__name__}: {error}", debug=debug, hint=True)
-        return 3
+        return AuditError.exit_code
     return int(code or 0)
+
+
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    """A closed stdout (`camaudit … | head`) ends the printing and nothing else."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explain(message: str, *, debug: bool, hint: bool) -> None:

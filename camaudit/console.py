@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from types import TracebackType
 
@@ -17,10 +18,13 @@ from rich.progress import (
 )  # fmt: skip
 
 from camaudit.methods import METHODS, method_names
+from camaudit.report.table import terminal_table
+from camaudit.types import Results
 
-__all__ = ["ConsoleProgress", "methods_listing"]
+__all__ = ["ConsoleProgress", "methods_listing", "print_table"]
 
 _SECONDS_BETWEEN_LINES = 30.0
+_NARROWEST_TABLE = 80
 
 
 class ConsoleProgress:
@@ -79,6 +83,19 @@ class ConsoleProgress:
             f"{self._stage}: {task.percentage:.0f} % done, ETA {left}",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
+
+
+def print_table(results: Results) -> None:
+    """The results' table on stdout; a terminal narrower than 80 columns wraps its lines.
+
+    Raises BrokenPipeError where nobody reads stdout any more.
+    """
+    console = Console()
+    console.width = max(console.width, _NARROWEST_TABLE)
+    with console.capture() as captured:
+        console.print(terminal_table(results, width=console.width))
+    sys.stdout.write(captured.get())
+    sys.stdout.flush()
 
 
 def methods_listing() -> str:

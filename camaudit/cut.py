@@ -4,16 +4,19 @@ The cut works on any `nn.Module` that runs eagerly, without tracing its Python c
 the model stopped right after the layer. The head is the model *replayed*: every module call that
 finished before the layer returns what it returned once on an example image, the layer returns
 the given maps, and everything after runs as it stands. That equals the true head exactly when
-the layer is the only path from the image to the logits, and :func:`cut_at` proves this on the
-autograd graph before it returns (a skip connection around the layer is refused).
+the layer is the only path from the image to the logits. :func:`cut_at` proves this on the
+autograd graph before it returns (a skip connection around the layer is refused), and compares
+the logits on a second image, because detached tensors and kept state leave no trace there.
 """
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,25 +28,27 @@ __all__ = ["Cut", "Head", "Site", "Trunk", "cut_at", "default_layer", "find_site
 
 
 class _Reached(BaseException):
-    """Raised by a hook to leave a forward pass; never escapes this module."""
+    """Raised by a hook to leave a forward pass; caught by the `owner` of that hook alone."""
 
-    def __init__(self, output: Any) -> None:
+    def __init__(self, owner: object, output: Any) -> None:
         super().__init__()
+        self.owner = owner
         self.output = output
 
 
 @dataclass(frozen=True)
 class Site:
-    """A layer's place in a forward pass: module `name`, its `call`-th run (1 is the first)."""
+    """A layer's place in a forward pass: module `name`, its `call`-th run of `runs`, from 1."""
 
     name: str
     module: nn.Module
     call: int
+    runs: int
 
     @property
     def label(self) -> str:
         """`name`, or `name#call` where the module runs more than once."""
-        return self.name if self.call == 1 else f"{self.name}#{self.call}"
+        return self.name if self.runs == 1 else f"{self.name}#{self.call}"
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ class _Tracer:
                 handles.append(module.register_forward_hook(self._leave))
             return model(images)
         except _Reached as reached:
+            if reached.owner is not self:
+                raise
             return reached.output
         finally:
             for handle in handles:
@@ -91,7 +98,7 @@ class _Tracer:
         self.visits.append(_Visit(self._names[module], module, call, shape))
         if self._stop is not None and self._stop.module is module and self._stop.call == call:
             self.before_stop = [finished for frame in self._frames for finished in frame]
-            raise _Reached(output)
+            raise _Reached(self, output)
         self._frames[-1].append((module, output))
 
 
@@ -109,25 +116,27 @@ def find_site(model: nn.Module, layer: str, example: Tensor) -> Site:
     """The place that `layer` names: a module's dotted name, or `name#k` for its k-th run.
 
     Raises :class:`LayerError` for an unknown name (near names are listed), for a module that does
-    not run, and for one that runs several times while no `#k` says which run is meant.
+    not run, and for one that runs several times while no `#k` says which run is meant; raises
+    :class:`ModelError` in training mode, where a forward pass would move batch statistics.
     """
-    name, _, number = layer.partition("#")
+    name, mark, number = layer.partition("#")
     modules = dict(model.named_modules())
     if not name or name not in modules:
-        near = difflib.get_close_matches(name, [n for n in modules if n], n=5, cutoff=0.3)
+        known = [n for n in modules if n]
+        near = difflib.get_close_matches(name, known, n=5, cutoff=0.3) or known[-5:]
         raise LayerError(f"the model has no layer {name!r}; near names: {', '.join(near) or '-'}")
     runs = sum(visit.module is modules[name] for visit in _visits(model, example))
     if runs == 0:
         raise LayerError(f"layer {name!r} never runs in a forward pass: name one that does")
-    if not number and runs > 1:
+    if not mark and runs > 1:
         raise LayerError(
             f"layer {name!r} runs {runs} times in one forward pass: say which run is meant, "
             f"{name}#1 to {name}#{runs} (the last is usually the one before the head)"
         )
-    call = int(number) if number.isdigit() else (0 if number else 1)
+    call = int(number) if number.isdecimal() else (0 if mark else 1)
     if not 1 <= call <= runs:
         raise LayerError(f"layer {layer!r}: the run must be 1 to {runs}, got {number!r}")
-    return Site(name, modules[name], call)
+    return Site(name, modules[name], call, runs)
 
 
 def default_layer(model: nn.Module, example: Tensor) -> str:
@@ -140,12 +149,15 @@ def default_layer(model: nn.Module, example: Tensor) -> str:
     totals: dict[str, int] = {}
     for visit in visits:
         totals[visit.name] = totals.get(visit.name, 0) + 1
-    passed_over = (nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.Dropout)
+    passed_over = (
+        nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.MaxPool2d,
+        nn.Dropout, nn.Dropout2d,
+    )  # fmt: skip
     for visit in reversed(visits):
         spatial = visit.shape is not None and len(visit.shape) == 4 and max(visit.shape[2:]) > 1
         if not spatial or not visit.name or isinstance(visit.module, passed_over):
             continue
-        label = visit.name if totals[visit.name] == 1 else f"{visit.name}#{visit.call}"
+        label = Site(visit.name, visit.module, visit.call, totals[visit.name]).label
         try:
             cut_at(model, label, example)
         except LayerError:
@@ -167,6 +179,7 @@ class Trunk(nn.Module):
         super().__init__()
         self.model = model
         self._site = (site,)
+        self.mutates_images = False
 
     def forward(self, images: Tensor) -> Tensor:
         site = self._site[0]
@@ -176,12 +189,14 @@ class Trunk(nn.Module):
             nonlocal calls
             calls += 1
             if calls == site.call:
-                raise _Reached(output)
+                raise _Reached(hook, output)
 
         handle = site.module.register_forward_hook(hook)
         try:
-            self.model(images)
+            self.model(images.clone() if self.mutates_images else images)
         except _Reached as reached:
+            if reached.owner is not hook:
+                raise
             return _require_map(reached.output, site)
         finally:
             handle.remove()
@@ -203,11 +218,13 @@ class Head(nn.Module):
         self._site = site
         self._example = (example,)
         self._finished = finished
+        self.mutates_images = False
         self.mutates_input = False
 
     def forward(self, activations: Tensor) -> Tensor:
         example = self._example[0].to(activations)
         images = example.expand(len(activations), *example.shape[1:])
+        images = images.clone() if self.mutates_images else images
         given = activations.clone() if self.mutates_input else activations
         return self.replay(images, given, self._finished)
 
@@ -235,6 +252,17 @@ class Cut(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.read(self.trunk(images))
 
+    def agrees_with_model(self, images: Tensor, logits: Tensor) -> bool:
+        """Whether the whole model gives `logits` (N×C) on `images` too, to rounding.
+
+        What leads around the layer without a trace on the autograd graph (a branch on the
+        image's mean, say) is found on the images where it matters.
+        """
+        with torch.no_grad():
+            whole = self.trunk.model(images.clone())  # type: ignore[operator]
+        allowed = 2e-2 if logits.dtype in (torch.float16, torch.bfloat16) else 1e-3
+        return bool((whole - logits).abs().max() <= allowed * whole.abs().max())
+
     def read(self, activations: Tensor) -> Tensor:
         """Logits (M×C) of activations (M×K×h×w)."""
         logits: Tensor = self.head(activations)
@@ -261,14 +289,19 @@ def cut_at(model: nn.Module, layer: str, example: Tensor) -> Cut:
     require_eval(model)
     example = example[:1].detach()
     site = find_site(model, layer, example)
+    trunk = Trunk(model, site)
     with torch.no_grad():
-        expected = _require_logits(model(example.clone()), 1)
+        image, other = example.clone(), _other_image(example)
+        expected = [_require_logits(model(given), 1) for given in (image, other.clone())]
+        trunk.mutates_images = image._version > 0
+        other_maps = trunk(other)
         tracer = _Tracer(model, site)
         activations = _require_map(tracer.run(model, example.clone()), site)
     head = Head(model, site, example, tracer.before_stop)
+    head.mutates_images = trunk.mutates_images
     _check_only_path(head, site, example, activations, tracer.before_stop)
-    _check_replay(head, activations, expected)
-    return Cut(Trunk(model, site), head, layer=site.label)
+    _check_replay(head, [activations, other_maps], expected)
+    return Cut(trunk, head, layer=site.label).eval()
 
 
 def pooled_linear_weight(divided: Any, A: Tensor) -> Tensor:
@@ -303,19 +336,28 @@ def pooled_linear_weight(divided: Any, A: Tensor) -> Tensor:
 
 
 def _is_spatial_mean(pooled: Tensor, A: Tensor) -> bool:
-    """Whether pooled (N×K) is Σ_ij m_ij A_nkij with one m for every image and channel."""
+    """Whether pooled (N×K) is the mean of A over a set of cells, up to one common factor.
+
+    `m_ij` of `Σ_ij m_ij A_nkij` must be the same for every image and channel, and the same on
+    every cell that it does not leave out.
+    """
     if pooled.shape != A.shape[:2] or not pooled.requires_grad:
         return False
     with torch.enable_grad():
         (m,) = torch.autograd.grad(pooled.sum(), A)
     pattern = m[:1, :1]
+    used = pattern[pattern != 0]
+    if len(used) < min(2, pattern.numel()):
+        return False
     same = torch.allclose(m, pattern.expand_as(m), rtol=1e-4, atol=1e-7)
+    same = same and torch.allclose(used, used[0].expand_as(used), rtol=1e-4, atol=0)
     value = (pattern * A.detach()).sum(dim=(2, 3))
     scale = float(value.abs().max()) + 1e-12
     return same and bool((pooled.detach() - value).abs().max() <= 1e-4 * scale)
 
 
 def _visits(model: nn.Module, example: Tensor) -> list[_Visit]:
+    require_eval(model)
     tracer = _Tracer(model)
     with torch.no_grad():
         tracer.run(model, example[:1].clone())
@@ -359,21 +401,30 @@ def _check_only_path(
 ) -> None:
     """Refuse a layer with a path around it: the logits must depend on its output alone."""
 
-    def leaf(value: Any) -> Any:
-        floating = isinstance(value, Tensor) and value.is_floating_point()
-        return value.detach().clone().requires_grad_(True) if floating else value
+    sources: list[Tensor] = []
+
+    def leaf(tensor: Tensor) -> Tensor:
+        fresh = tensor.detach().clone()
+        if fresh.is_floating_point():
+            sources.append(fresh.requires_grad_(True))
+        return fresh.clone()
 
     with torch.enable_grad():
-        leaves = [(module, leaf(value)) for module, value in finished]
-        image, maps = leaf(example), leaf(activations)
-        copies = [(m, v.clone() if isinstance(v, Tensor) else v) for m, v in leaves]
-        logits = head.replay(image.clone(), maps.clone(), copies)
-    sources = [image, *(v for _, v in leaves if isinstance(v, Tensor) and v.requires_grad)]
+        copies = [(module, _map_tensors(leaf, value)) for module, value in finished]
+        image = leaf(example)
+        maps = activations.detach().clone().requires_grad_(True)
+        logits = _replayed(partial(head.replay, image, maps.clone(), copies))
+        total = logits.sum()
     if not logits.requires_grad:
         raise LayerError(f"the logits do not depend on layer {site.label!r} at all")
-    to_maps, *around = torch.autograd.grad(
-        logits.sum(), [maps, *sources], allow_unused=True, materialize_grads=False
-    )
+    try:
+        to_maps, *around = torch.autograd.grad(
+            total, [maps, *sources], allow_unused=True, materialize_grads=False
+        )
+    except RuntimeError as error:
+        raise LayerError(
+            f"the part after layer {site.label!r} cannot be differentiated: {error}"
+        ) from error
     if to_maps is None:
         raise LayerError(f"the logits do not depend on layer {site.label!r} at all")
     if any(gradient is not None for gradient in around):
@@ -385,20 +436,53 @@ def _check_only_path(
         )
 
 
-def _check_replay(head: Head, activations: Tensor, expected: Tensor) -> None:
+def _check_replay(head: Head, maps: list[Tensor], expected: list[Tensor]) -> None:
     """The replayed head must give the model's logits; notes whether it writes into its input."""
     with torch.no_grad():
-        maps = activations.clone()
-        version = maps._version
-        logits = head(maps)
-        head.mutates_input = maps._version != version
-        twice = head(activations.repeat(2, 1, 1, 1))
-    close = torch.allclose(logits, expected, rtol=1e-4, atol=1e-5, equal_nan=True)
-    if not close or len(twice) != 2:
+        given = maps[0].clone()
+        logits = _replayed(partial(head, given))
+        head.mutates_input = given._version > 0
+        others = [_replayed(partial(head, A)) for A in maps[1:]]
+        _replayed(partial(head, maps[0].repeat(2, 1, 1, 1)))
+    for found, wanted in zip([logits, *others], expected, strict=True):
+        if not torch.allclose(found, wanted, rtol=1e-4, atol=1e-5, equal_nan=True):
+            raise LayerError(
+                "the part after the layer cannot be replayed: it gives other logits than the "
+                "model itself (does the model keep state between calls, or does a detached path "
+                "lead around the layer?)"
+            )
+
+
+def _replayed(replay: Callable[[], Tensor]) -> Tensor:
+    """The replay's logits, or :class:`LayerError` with the cause where the model fails in it."""
+    try:
+        return replay()
+    except (RuntimeError, ValueError, AssertionError, ModelError) as error:
         raise LayerError(
-            "the part after the layer cannot be replayed: it gives other logits than the model "
-            "itself (does the model keep state between calls?)"
-        )
+            "the part after the layer cannot be replayed on its own (it mixes the layer's output "
+            f"with tensors from before it): {error}"
+        ) from error
+
+
+def _other_image(example: Tensor) -> Tensor:
+    """Another image of the example's shape: noise, from a generator of its own."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(example.shape, generator=generator, dtype=torch.float64).to(example)
+
+
+def _map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """`value` with every tensor in it changed, through nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        changed = copy.copy(value)
+        for key in value:
+            changed[key] = _map_tensors(change, value[key])
+        return changed
+    if isinstance(value, (tuple, list)):
+        items = [_map_tensors(change, item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value
 
 
 def _require_map(output: Any, site: Site) -> Tensor:

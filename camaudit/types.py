@@ -35,7 +35,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its bootstrap interval; the ends are None where n < 2.
+    """A mean with its bootstrap interval; the ends are None where n is too small for one.
 
     `mean` and the ends are in the unit of the figure (a share between 0 and 1 for μ); `std` is
     the sample standard deviation over images.
@@ -60,12 +60,16 @@ class DeadZoneFigures:
 
 @dataclass(frozen=True)
 class Record:
-    """One method on one image: figures on the walled model, and on its unmasked twin."""
+    """One method on one image: figures on the walled model, and on its unmasked twin.
+
+    `target` is None where the model had no finite logits. `message` says what went wrong, on the
+    walled model or, named so, on the twin.
+    """
 
     check: str
     method: str
     image: str
-    target: int
+    target: int | None
     target_name: str | None
     mu_l1: float | None
     mu_l2: float | None
@@ -81,8 +85,8 @@ class Summary:
 
     `n` counts the images with a defined μ; degenerate, not applicable and failed ones are counted
     beside it and never enter a mean. `uniform` and `uniform_l2` are what a flat map scores: the
-    area fraction of the scored zone and its square root. `difference` is the paired difference
-    walled − unmasked of `mu_l1` over the images where both are defined.
+    area fraction of the scored zone and its square root. `unmasked` (the twin's `mu_l1`) and the
+    paired `difference` walled − unmasked are over the images where both are defined.
     """
 
     check: str

@@ -11,6 +11,8 @@ from PIL import Image
 FACTORY = dedent(
     '''
     """A small network that a user might audit."""
+    import warnings
+
     import torch
     from torch import nn
 
@@ -75,6 +77,88 @@ FACTORY = dedent(
 
     def text():
         return "not a module"
+
+
+    def leave():
+        raise SystemExit(0)
+
+
+    class Leaving(nn.Module):
+        def forward(self, x):
+            raise SystemExit(5)
+
+
+    def leave_later():
+        return nn.Sequential(build(), Leaving()).eval()
+
+
+    def scripted():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tracing is deprecated; files of it are about
+            return torch.jit.trace(build(), torch.zeros(1, 3, 64, 64))
+
+
+    def two_inputs():
+        class Wrapped(nn.Module):
+            def forward(self, x, y):
+                return x + y
+
+        return Wrapped().eval()
+
+
+    class Roots(nn.Module):
+        """NaN for pixels far from standard normal ones."""
+
+        def __init__(self):
+            super().__init__()
+            inner = build()
+            self.trunk, self.head = inner[0], inner[1]
+
+        def forward(self, x):
+            return self.head(self.trunk(torch.sqrt(x + 7)))
+
+
+    def roots():
+        return Roots().eval()
+
+
+    class Branching(nn.Module):
+        """Another network for dark images: nothing on the graph shows it."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner = build()
+
+        def forward(self, x):
+            logits = self.inner(x)
+            return torch.where(x.std() > 0.8, logits, -5 * logits)
+
+
+    def branching():
+        return Branching().eval()
+
+
+    def flat():
+        head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+        return nn.Sequential(nn.Conv2d(3, 4, (32, 3)), head).eval()
+
+
+    def flattened():
+        trunk = nn.Sequential(nn.Conv2d(3, 4, 3, stride=8, padding=1), nn.ReLU())
+        return nn.Sequential(trunk, nn.Sequential(nn.Flatten(), nn.Linear(256, 3))).eval()
+
+
+    def talkative():
+        print("loading my model")
+        return build()
+
+
+    def double():
+        return build().double()
+
+
+    def bfloat():
+        return build().bfloat16()
 
 
     def grey():

@@ -32,7 +32,7 @@ ALLOWED: dict[str, set[str]] = {
         "", "errors", "types", "maps", "cut", "capture", "methods", "walls", "metrics", "data",
         "models", "report.gallery",
     },
-    "console": {"methods"},
+    "console": {"methods", "report", "types"},
     "cli": {"", "errors", "console", "audit", "report"},
     "__main__": {"cli"},
     "": set(),

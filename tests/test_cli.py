@@ -160,6 +160,20 @@ MISUSE: dict[str, tuple[dict[str, Any], int, str]] = {
     "weights of another shape": ({"weights": "{shape}"}, 2, r"other shapes 0\.0\.weight"),
     "weights with a key missing": ({"weights": "{missing}"}, 2, r"missing 0\.0\.weight"),
     "weights that run code": ({"weights": "{malicious}"}, 2, r"cannot read weights"),
+    "import exits": ({"model": "{exiting}:build"}, 2, r"SystemExit"),
+    "factory exits": ({"model": "{factory}:leave"}, 2, r"failed: SystemExit"),
+    "forward exits": ({"model": "{factory}:leave_later"}, 2, r"SystemExit"),
+    "TorchScript": ({"model": "{factory}:scripted"}, 2, r"TorchScript"),
+    "two inputs": ({"model": "{factory}:two_inputs"}, 2, r"expected a model that takes one batch"),
+    "NaN on the images alone": ({"model": "{factory}:roots", "layer": "trunk",
+                                 "preprocess": "0.99/0.01"}, 3, r"NaN or infinite on the unchan"),
+    "a branch around the layer": ({"model": "{factory}:branching", "layer": "inner.0"}, 2,
+                                  r"something leads around the layer"),
+    "paper's network at another size": ({"wall": "vgg16", "layer": None}, 2, r"224×224"),
+    "seed too large": ({"seed": 2**64}, 2, r"seed"),
+    "map of a single row": ({"layer": "0", "image_size": 32, "model": "{factory}:flat"}, 2,
+                            r"a single row"),
+    "near names for a number": ({"layer": "7"}, 2, r"near names: .*1\.2"),
     "output is a file": ({"out": "{factory}"}, 2, r"output"),
     "output under a file": ({"out": "{factory}/deeper"}, 2, r"output"),
     "layer with the paper's network": ({"wall": "vgg16"}, 2, r"leave --layer out"),
@@ -181,7 +195,9 @@ def test_misuse_ends_in_one_clear_line_and_leaves_earlier_results_alone(
         "shape": save_weights(tmp_path / "shape.pt", factory, spoil="shape"),
         "missing": save_weights(tmp_path / "missing.safetensors", factory, spoil="missing"),
         "malicious": malicious(tmp_path / "malicious.pt"),
+        "exiting": tmp_path / "exiting.py",
     }
+    places["exiting"].write_text("import sys\nsys.exit(0)\n")
     out = tmp_path / "out"
     out.mkdir()
     (out / "results.json").write_text("earlier")
@@ -260,17 +276,113 @@ def test_interruptions_and_bugs_exit_cleanly(
     raised: BaseException, code: int, message: str, command: Command, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from camaudit.audit import run
+    from camaudit.audit import loop
 
     def fail(*_: Any, **__: Any) -> None:
         raise raised
 
-    monkeypatch.setattr(run, "capture", fail)
+    monkeypatch.setattr(loop, "capture", fail)
     found, out, err = command()
     assert (found, out) == (code, "")
     assert message in err
     assert "Traceback" not in err
     assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_a_run_without_any_figure_exits_3(command: Command, factory: Path) -> None:
+    code, _, err = command(methods="scorecam", perturbation_images=0)
+    assert (code, "no method has a defined figure" in err) == (3, True)
+    assert command(methods="scorecam,gradcam", perturbation_images=0)[0] == 0
+    assert command(methods="uniform")[0] == 0
+    code, _, err = command(model=f"{factory}:flattened", methods="cam")
+    assert (code, "no method has a defined figure" in err) == (3, True)
+
+
+def test_what_the_model_prints_stays_out_of_the_json(command: Command, factory: Path) -> None:
+    code, out, err = command("--json", model=f"{factory}:talkative")
+    assert code == 0
+    assert json.loads(out)["schema"] == 1
+    assert "loading my model" in err
+
+
+def test_a_factory_can_import_its_neighbours(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "neighbour_of_subject.py").write_text("from torch import nn\nLayer = nn.ReLU\n")
+    (folder / "model.py").write_text(
+        "from neighbour_of_subject import Layer\nfrom torch import nn\n\n\n"
+        "def build():\n"
+        "    trunk = nn.Sequential(nn.Conv2d(3, 4, 3, stride=8, padding=1), Layer())\n"
+        "    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))\n"
+        "    return nn.Sequential(trunk, head).eval()\n"
+    )
+    before = list(sys.path)
+    code, _, err = command(model=f"{folder / 'model.py'}:build")
+    assert code == 0, err
+    assert sys.path == before
+
+
+@pytest.mark.parametrize("kind", ["double", "bfloat"])
+def test_other_precisions_are_audited_in_their_own(
+    kind: str, command: Command, factory: Path, tmp_path: Path
+) -> None:
+    code, _, err = command(model=f"{factory}:{kind}")
+    assert code == 0, err
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    summary = {entry["method"]: entry for entry in results["summary"]}
+    assert summary["hirescam"]["mu_l1"]["mean"] == 0
+    assert summary["gradcam"]["mu_l1"]["mean"] > 0
+
+
+@pytest.mark.parametrize("stage", ["render", "replace"])
+def test_a_failure_while_writing_keeps_the_earlier_pair(
+    stage: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command()[0] == 0
+    earlier = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    if stage == "render":
+        monkeypatch.setattr("camaudit.report.html.render", fail)
+    else:
+        monkeypatch.setattr("pathlib.Path.replace", fail)
+    code, _, err = command(seed=1)
+    assert code == 130
+    assert "Interrupted" in err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == earlier
+
+
+@pytest.mark.parametrize("columns", ["40", "60"])
+def test_narrow_terminals_still_name_every_method(
+    columns: str, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    _, out, _ = command(methods="gradcam,hirescam,uniform")
+    for name in ("gradcam", "hirescam", "uniform", "degen"):
+        assert name in out
+
+
+def pipeline(words: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    script = f"set -o pipefail; {sys.executable} -m camaudit {words}"
+    return subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=False,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+def test_a_reader_that_leaves_is_no_failure() -> None:
+    done = pipeline("methods | true", {})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_an_ascii_terminal_gets_its_listing() -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = pipeline("methods", plain)
+    assert done.returncode == 0, done.stderr
+    assert "gradcam++" in done.stdout
 
 
 def test_usage_errors_exit_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,55 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import Any
 
 import camaudit
+from camaudit.audit.loop import Loop, Progress, Silent, batch_tensor
 from camaudit.audit.provenance import environment, image_entry, image_source, images_sha256
-from camaudit.audit.scoring import Scored, score
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, build_subject
 from camaudit.audit.summary import summarise
-from camaudit.capture import Capture, capture
 from camaudit.data.embedded import embedded_photos
 from camaudit.data.folders import scan
-from camaudit.data.labels import imagenet_names
 from camaudit.data.stack_mix import StackImage, StackMix, plain_images, stack_mix
 from camaudit.errors import ZoneError
 from camaudit.methods import METHODS, method_names
-from camaudit.metrics.statistics import LEVEL, RESAMPLES
+from camaudit.metrics.statistics import LEVEL, MINIMUM, RESAMPLES
 from camaudit.report.gallery import GalleryImage
-from camaudit.types import Provenance, Record, Results
+from camaudit.types import Provenance, Results, Status
 from camaudit.walls import DeadZone, verify_zone
 
-__all__ = ["GALLERY_IMAGES", "Outcome", "Progress", "run_audit"]
+__all__ = ["Outcome", "run_audit"]
 
-GALLERY_IMAGES = 12  #: images whose maps are kept for the report
-CHECK = "dead-zone"
 _PAIRINGS = {
     "two-images": "two photographs of a class, stacked at the wall",
     "two-crops": "two crops of one photograph, stacked at the wall",
     "single": "as it is",
 }
-
-
-class Progress(Protocol):
-    """Told how far a run is; `work` is in arbitrary units, about one image forward each."""
-
-    def start(self, work: int) -> None:
-        """The scoring begins; `work` units lie ahead."""
-
-    def stage(self, text: str) -> None:
-        """What happens now, in a few words."""
-
-    def advance(self, work: int) -> None:
-        """`work` units are done."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,21 +41,18 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Whether any method failed on any image."""
-        return any(entry.errors for entry in self.results.summary)
+        """Whether any method failed on any image, with the wall or without."""
+        return any(
+            status is Status.ERROR
+            for record in self.results.records
+            for status in (record.status, record.unmasked.status if record.unmasked else None)
+        )
 
-
-class Silent:
-    """A :class:`Progress` that says nothing."""
-
-    def start(self, work: int) -> None:
-        """Nothing."""
-
-    def stage(self, text: str) -> None:
-        """Nothing."""
-
-    def advance(self, work: int) -> None:
-        """Nothing."""
+    @property
+    def empty(self) -> bool:
+        """Whether no method (controls count only where nothing else ran) has a defined figure."""
+        methods = [e for e in self.results.summary if e.family != "control"]
+        return not any(entry.n for entry in methods or self.results.summary)
 
 
 def run_audit(settings: Settings, *, progress: Progress | None = None) -> Outcome:
@@ -101,9 +76,9 @@ def run_audit(settings: Settings, *, progress: Progress | None = None) -> Outcom
     with clock.measure("verification"):
         zone = _verified(subject, images.images, settings)
     with clock.measure("scoring"):
-        scoring = _Scoring(settings, subject, list(images.images), methods, progress)
-        scoring.run()
-    return _outcome(settings, subject, zone, images, scoring, clock)
+        loop = Loop(settings, subject, images.images, methods, progress)
+        loop.run()
+    return _outcome(settings, subject, zone, images, loop, clock)
 
 
 def _selected(settings: Settings) -> list[str]:
@@ -127,7 +102,7 @@ def _images(settings: Settings, zone: DeadZone) -> StackMix:
 
 def _verified(subject: Subject, images: tuple[StackImage, ...], settings: Settings) -> DeadZone:
     """The zone with its verification on the first image; :class:`ZoneError` if it is refuted."""
-    batch = _tensor(subject, images[:1])
+    batch = batch_tensor(subject, images[:1])
     outcome = verify_zone(subject.walled, batch, subject.walled.zone, seed=settings.seed)
     if not outcome.live_changed:
         raise ZoneError(
@@ -142,153 +117,43 @@ def _verified(subject: Subject, images: tuple[StackImage, ...], settings: Settin
     return subject.walled.zone.with_verification(outcome)
 
 
-def _tensor(subject: Subject, images: tuple[StackImage, ...] | list[StackImage]) -> Tensor:
-    batch = subject.normalisation.to_tensor([image.pixels for image in images])
-    return batch.to(subject.device, memory_format=torch.channels_last)
-
-
-class _Scoring:
-    """The loop over batches; holds what it found."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        subject: Subject,
-        images: list[StackImage],
-        methods: list[str],
-        progress: Progress,
-    ) -> None:
-        self.settings = settings
-        self.subject = subject
-        self.images = images
-        self.methods = methods
-        self.progress = progress
-        self.names = _class_names(subject)
-        self.records: list[Record] = []
-        self.top1: list[tuple[int, int | None]] = []
-        self.maps: list[dict[str, np.ndarray[Any, np.dtype[np.float32]] | None]] = []
-
-    def run(self) -> None:
-        """Fill `records`, `top1` and `maps`."""
-        self.maps = [{} for _ in self.images[:GALLERY_IMAGES]]
-        self.progress.start(self._work())
-        size = self.settings.batch_size
-        for start in range(0, len(self.images), size):
-            self._batch(start, self.images[start : start + size])
-        order = {name: place for place, name in enumerate(self.methods)}
-        self.records.sort(key=lambda record: order[record.method])  # stable: images keep theirs
-
-    def _batch(self, start: int, images: list[StackImage]) -> None:
-        walled = self.subject.walled
-        batch = _tensor(self.subject, images)
-        self.progress.stage(f"images {start + 1}-{start + len(images)} of {len(self.images)}")
-        seen = capture(walled, batch, batch_size=self.settings.batch_size)
-        twin = None
-        if walled.unwalled is not None:
-            twin = capture(
-                walled.unwalled, batch, targets=seen.targets, batch_size=self.settings.batch_size
-            )
-        predicted = [None] * len(images) if twin is None else twin.logits.argmax(dim=1).tolist()
-        self.top1 += zip(seen.targets.tolist(), predicted, strict=True)
-        for method in self.methods:
-            self.progress.stage(f"{method}, images from {start + 1} of {len(self.images)}")
-            for part in self._parts(method, start, len(images)):
-                self._score(method, start, part, seen, twin)
-
-    def _parts(self, method: str, start: int, count: int) -> Iterator[slice]:
-        """The rows of a batch that `method` takes; perturbation methods go image by image."""
-        limit = self._limit(method)
-        count = min(count, max(0, limit - start))
-        step = 1 if METHODS[method].info.family == "perturbation" else max(count, 1)
-        for first in range(0, count, step):
-            yield slice(first, first + step)
-
-    def _limit(self, method: str) -> int:
-        allowed = self.settings.perturbation_count
-        slow = METHODS[method].info.family == "perturbation"
-        return len(self.images) if allowed is None or not slow else allowed
-
-    def _score(
-        self, method: str, start: int, part: slice, seen: Capture, twin: Capture | None
-    ) -> None:
-        zone, seed = self.subject.walled.zone, self.settings.seed
-        found = score(method, seen.rows(part.start, part.stop), zone.scored, seed=seed)
-        control: Scored | None = None
-        if twin is not None:
-            control = score(method, twin.rows(part.start, part.stop), zone.scored, seed=seed)
-        for row, figures in enumerate(found.figures):
-            place = start + part.start + row
-            target = self.top1[place][0]
-            self.records.append(
-                Record(
-                    check=CHECK,
-                    method=method,
-                    image=self.images[place].id,
-                    target=target,
-                    target_name=self.names[target] if self.names else None,
-                    **vars(figures),
-                    message=found.message,
-                    unmasked=None if control is None else control.figures[row],
-                )
-            )
-            if place < len(self.maps):
-                shown = None if found.maps is None else found.maps[row].numpy()
-                self.maps[place][method] = shown
-        self.progress.advance(len(found.figures) * self._unit(method))
-
-    def _unit(self, method: str) -> int:
-        """Work of one image: about the channels of the layer for a perturbation method."""
-        slow = METHODS[method].info.family == "perturbation"
-        return int(self.subject.description["layer_shape"][0]) if slow else 1
-
-    def _work(self) -> int:
-        n = len(self.images)
-        return sum(min(n, self._limit(method)) * self._unit(method) for method in self.methods)
-
-
-def _class_names(subject: Subject) -> list[str] | None:
-    """ImageNet's names where the head has 1000 classes, which is what it then nearly always is."""
-    image = torch.zeros(1, 3, *subject.walled.zone.pixel_dead.shape, device=subject.device)
-    with torch.no_grad():
-        classes = subject.walled.logits(image).shape[1]
-    return imagenet_names() if classes == 1000 else None
-
-
 def _outcome(
     settings: Settings,
     subject: Subject,
     zone: DeadZone,
     images: StackMix,
-    scoring: _Scoring,
+    loop: Loop,
     clock: _Clock,
 ) -> Outcome:
-    kept = list(images.images)
-    families = {name: METHODS[name].info.family for name in scoring.methods}
+    families = {name: METHODS[name].info.family for name in loop.methods}
     description = {
         **subject.description,
         "image_source": image_source(settings.images),
-        "images": len(kept),
-        "images_sha256": images_sha256(kept),
-        "accuracy": _accuracy(kept, scoring.top1),
+        "images": len(loop.images),
+        "images_sha256": images_sha256(loop.images),
+        "accuracy": _accuracy(loop),
     }
     entries = [
         {**image_entry(image), "walled_top1": seen, "unwalled_top1": twin}
-        for image, (seen, twin) in zip(kept, scoring.top1, strict=True)
+        for image, (seen, twin) in zip(loop.images, loop.top1, strict=True)
     ]
-    bootstrap = {"method": "percentile", "resamples": RESAMPLES, "level": LEVEL, "unit": "image"}
+    bootstrap = {
+        "method": "percentile", "resamples": RESAMPLES, "level": LEVEL, "unit": "image",
+        "minimum": MINIMUM,
+    }  # fmt: skip
     provenance = Provenance(
         environment=environment(subject.device),
         subject=description,
         zone=zone.to_dict(),
-        settings={**settings.to_dict(), "methods": scoring.methods, "bootstrap": bootstrap},
+        settings={**settings.to_dict(), "methods": loop.methods, "bootstrap": bootstrap},
         images=entries,
     )
     results = Results(
         camaudit=camaudit.__version__,
         provenance=provenance,
-        records=scoring.records,
+        records=loop.records,
         summary=summarise(
-            scoring.records,
+            loop.records,
             families=families,
             scored_fraction=zone.scored_fraction,
             seed=settings.seed,
@@ -296,26 +161,22 @@ def _outcome(
         warnings=[*subject.warnings, *images.warnings, *_skipped(images)],
         timing=clock.to_dict(),
     )
-    return Outcome(results, _gallery(scoring, zone))
+    return Outcome(results, _gallery(loop, zone))
 
 
-def _accuracy(
-    images: list[StackImage], top1: list[tuple[int, int | None]]
-) -> dict[str, Any] | None:
+def _accuracy(loop: Loop) -> dict[str, Any]:
     """Top-1 accuracy over labelled images, and how often wall and twin agree over all."""
     labelled = [
-        (seen, twin, image.label)
-        for image, (seen, twin) in zip(images, top1, strict=True)
-        if image.label is not None
+        (seen, twin, loop.label(image))
+        for image, (seen, twin) in zip(loop.images, loop.top1, strict=True)
+        if loop.label(image) is not None
     ]
-    twins = [(seen, twin) for seen, twin in top1 if twin is not None]
-    if not labelled:
-        return None
+    twins = [(seen, twin) for seen, twin in loop.top1 if twin is not None]
     n = len(labelled)
     return {
         "n": n,
-        "walled": sum(seen == label for seen, _, label in labelled) / n,
-        "unwalled": sum(twin == label for _, twin, label in labelled) / n if twins else None,
+        "walled": sum(seen == label for seen, _, label in labelled) / n if n else None,
+        "unwalled": sum(t == label for _, t, label in labelled) / n if n and twins else None,
         "agreement": sum(seen == twin for seen, twin in twins) / len(twins) if twins else None,
     }
 
@@ -324,10 +185,10 @@ def _skipped(images: StackMix) -> list[str]:
     return [f"skipped {name}: {reason}" for name, reason in images.skipped]
 
 
-def _gallery(scoring: _Scoring, zone: DeadZone) -> list[GalleryImage]:
+def _gallery(loop: Loop, zone: DeadZone) -> list[GalleryImage]:
     shown = []
-    for place, maps in enumerate(scoring.maps):
-        image = scoring.images[place]
+    for place, maps in enumerate(loop.maps):
+        image = loop.images[place]
         sources = " above ".join(dict.fromkeys(source.id for source in image.sources))
         shown.append(
             GalleryImage(

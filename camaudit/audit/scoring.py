@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from camaudit.capture import Capture
-from camaudit.errors import CamauditError, MethodError, NotApplicableError
+from camaudit.errors import MethodError, NotApplicableError
 from camaudit.maps import upsample
 from camaudit.methods import METHODS, compute
 from camaudit.metrics.dead_zone import dead_zone_figures
@@ -33,18 +33,26 @@ def score(method: str, capture: Capture, scored: Tensor, *, seed: int) -> Scored
     """Run `method` on `capture` and take μ over the `scored` pixels (H×W).
 
     A failing method does not end the audit: it becomes a figure with status error (or not
-    applicable) and its message. An unknown name still raises.
+    applicable) and its message. So does one that returns no rectified N×h×w maps, or that writes
+    into the capture that other methods read. An unknown name still raises.
     """
     METHODS[method]
+    before = _versions(capture)
     try:
-        maps = upsample(
-            _checked(method, compute(method, capture, seed=seed), capture), capture.size
-        )
+        maps = _checked(method, compute(method, capture, seed=seed), capture)
+        if _versions(capture) != before:
+            raise MethodError(f"{method} wrote into its capture, which other methods read too")
+        maps = upsample(maps, capture.size)
         return Scored(dead_zone_figures(maps, scored), maps.float().cpu())
     except NotApplicableError as error:
         return _without_maps(capture, Status.NOT_APPLICABLE, str(error))
-    except (CamauditError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
+    except Exception as error:  # whatever a method raises is its own outcome, not the run's
         return _without_maps(capture, Status.ERROR, f"{type(error).__name__}: {error}")
+
+
+def _versions(capture: Capture) -> list[int]:
+    """Counters that torch raises whenever a tensor is written to, also through a view."""
+    return [tensor._version for tensor in (capture.images, capture.activations, capture.gradients)]
 
 
 def _checked(method: str, maps: Tensor, capture: Capture) -> Tensor:
@@ -53,6 +61,8 @@ def _checked(method: str, maps: Tensor, capture: Capture) -> Tensor:
             f"{method} returned {maps.dtype} {tuple(maps.shape)}; expected {len(capture)} floating "
             "maps N×h×w"
         )
+    if bool((maps < 0).any()):
+        raise MethodError(f"{method} returned negative values; expected a rectified map")
     return maps
 
 

@@ -59,6 +59,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}; got {value}")
+        if self.seed >= 2**63:
+            raise UsageError(f"seed must be below 2**63; got {self.seed}")
         if self.methods is not None and not self.methods:
             raise UsageError("methods is empty: name at least one, or leave it out for all")
 

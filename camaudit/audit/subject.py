@@ -29,11 +29,15 @@ _ENOUGH = 0.1  # share of the image that a receptive-field zone must score to be
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A walled model in eval mode on `device`, its normalisation, and its description."""
+    """A walled model in eval mode on `device`, its normalisation, and its description.
+
+    `dtype` is that of the model's parameters; images are given to it in the same.
+    """
 
     walled: WalledModel
     normalisation: Normalisation
     device: torch.device
+    dtype: torch.dtype
     description: dict[str, Any]
     warnings: tuple[str, ...]
 
@@ -45,17 +49,18 @@ def build_subject(settings: Settings) -> Subject:
     :class:`WallError` where the wall leaves no pixel dead zone to score.
     """
     device = resolve_device(settings.device)
-    example = torch.randn(
-        1, 3, settings.image_size, settings.image_size, generator=torch.Generator().manual_seed(0)
-    )
+    size = settings.image_size
+    example = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     if settings.wall == "vgg16":
-        loaded, walled = _paper(settings, example, device)
+        loaded, walled = _paper(settings, example)
     else:
         loaded = load_model(settings.model, weights=settings.weights, seed=settings.seed)
         model = loaded.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        walled = _walled(model, loaded, settings, example.to(device))
+        example = example.to(_dtype(model))
+        walled = _walled(model, loaded, settings, example)
     if not walled.zone.exists:
-        raise WallError(f"this wall leaves no pixel to score: {walled.zone.why} Try --wall split")
+        advice = "use fewer live rows" if settings.wall == "split" else "try --wall split"
+        raise WallError(f"this wall leaves no pixel to score: {walled.zone.why} Then {advice}")
     normalisation = parse_preprocess(settings.preprocess or loaded.preprocess or "imagenet")
     warnings = []
     if loaded.weights_sha256 is None:
@@ -65,16 +70,26 @@ def build_subject(settings: Settings) -> Subject:
         )
     if settings.preprocess is None and loaded.preprocess is None:
         warnings.append("no --preprocess was given: images are standardised as for ImageNet")
-    description = _describe(loaded, walled, normalisation, example.to(device))
-    return Subject(walled, normalisation, device, description, tuple(warnings))
+    description = _describe(loaded, walled, normalisation, example)
+    return Subject(walled, normalisation, device, example.dtype, description, tuple(warnings))
 
 
-def _paper(
-    settings: Settings, example: Tensor, device: torch.device
-) -> tuple[LoadedModel, WalledModel]:
+def _dtype(model: nn.Module) -> torch.dtype:
+    """That of the first floating-point parameter or buffer; float32 where there is none."""
+    tensors = (*model.parameters(), *model.buffers())
+    return next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
+
+
+def _paper(settings: Settings, example: Tensor) -> tuple[LoadedModel, WalledModel]:
     """The paper's VGG16: masked and unmasked twin at He initialisation, or a checkpoint alone."""
     if settings.layer is not None:
         raise LayerError("the paper's VGG16 has its wall after layer 29: leave --layer out")
+    if settings.image_size != 224:
+        raise WallError(
+            f"the paper's VGG16 reads images of 224×224 pixels; got {settings.image_size}: leave "
+            "--image-size out"
+        )
+    device = example.device
     masked, unmasked = paper_twins(seed=settings.seed, live_rows=settings.live_rows or 5)
     twin: nn.Module | None = unmasked
     weights, digest = f"He initialisation (seed {settings.seed})", None
@@ -84,7 +99,7 @@ def _paper(
     masked.to(device)
     loaded = LoadedModel(masked, "the paper's VGG16", weights, digest, "29", "imagenet")
     twin = unmasked.to(device) if twin is not None else None
-    return loaded, paper_wall(masked, example.to(device), unmasked=twin)
+    return loaded, paper_wall(masked, example, unmasked=twin)
 
 
 def _walled(
@@ -107,9 +122,11 @@ def _probe(model: nn.Module, example: Tensor) -> None:
     try:
         with torch.no_grad():
             logits = model(example)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(
-            f"the model fails on a {shape} image: {type(error).__name__}: {error}"
+            f"the model fails on a {shape} image: {type(error).__name__}: {error} (expected a "
+            "model that takes one batch of three-channel images; wrap yours so that it does, or "
+            "choose another --image-size)"
         ) from error
     if isinstance(logits, Tensor) and bool(torch.isnan(logits).any()):
         raise DegenerateModelError(

@@ -39,9 +39,9 @@ def _summary(
     def count(status: Status) -> int:
         return sum(record.status is status for record in records)
 
-    twins = [record.unmasked for record in records if record.unmasked is not None]
-    paired = [
-        record.mu_l1 - record.unmasked.mu_l1
+    has_twin = any(record.unmasked is not None for record in records)
+    pairs = [
+        (record.mu_l1, record.unmasked.mu_l1)
         for record in records
         if record.unmasked is not None
         and record.mu_l1 is not None
@@ -60,6 +60,6 @@ def _summary(
         mu_l1_minmax=interval([record.mu_l1_minmax for record in records]),
         uniform=scored_fraction,
         uniform_l2=scored_fraction**0.5,
-        unmasked=interval([twin.mu_l1 for twin in twins]) if twins else None,
-        difference=bootstrap_mean(paired, seed=seed) if twins else None,
+        unmasked=interval([twin for _, twin in pairs]) if has_twin else None,
+        difference=interval([seen - twin for seen, twin in pairs]) if has_twin else None,
     )

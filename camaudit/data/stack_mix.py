@@ -265,7 +265,7 @@ def _finished(
         )
     warnings = []
     if count is not None and len(images) < count:
-        warnings.append(f"{count} images were asked for, these files give only {len(images)}")
+        warnings.append(f"up to {count} images were to be used, these files give {len(images)}")
     crops = sum(image.pairing == "two-crops" for image in images)
     if crops:
         warnings.append(

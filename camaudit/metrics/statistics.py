@@ -9,10 +9,11 @@ import numpy as np
 
 from camaudit.types import Interval
 
-__all__ = ["LEVEL", "RESAMPLES", "bootstrap_mean"]
+__all__ = ["LEVEL", "MINIMUM", "RESAMPLES", "bootstrap_mean"]
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+MINIMUM = 6  #: values below which no interval is given
 
 
 def bootstrap_mean(
@@ -21,9 +22,11 @@ def bootstrap_mean(
     """Mean with a percentile bootstrap interval (Efron 1979) over `values`.
 
     `resamples` samples of the same size are drawn with replacement from PCG64(seed); the ends are
-    the (1 ∓ level)/2 quantiles of their means. No values: everything is None. One value: no
-    interval, for it says nothing of the spread. A value that is not finite raises ValueError, for
-    undefined figures must be counted before they get here.
+    the (1 ∓ level)/2 quantiles of their means. Such intervals are too narrow for few values: on
+    normal data a 95 % one covers the mean in 52 % of samples of 2, 87 % of 6, 91 % of 20. Below
+    :data:`MINIMUM` values there is therefore no interval, below 2 no deviation, and without values
+    no mean either: None. A value that is not finite raises ValueError, for undefined figures must
+    be counted before they get here.
     """
     n = len(values)
     sample = np.asarray(values, dtype=np.float64)
@@ -32,8 +35,9 @@ def bootstrap_mean(
     if n == 0:
         return Interval(n=0, mean=None, ci_low=None, ci_high=None, std=None)
     mean = math.fsum(values) / n
-    if n == 1:
-        return Interval(n=1, mean=mean, ci_low=None, ci_high=None, std=None)
+    std = float(sample.std(ddof=1)) if n > 1 else None
+    if n < MINIMUM:
+        return Interval(n=n, mean=mean, ci_low=None, ci_high=None, std=std)
     draws = np.random.default_rng(seed).integers(n, size=(resamples, n))
     means = sample[draws].mean(axis=1)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
@@ -42,5 +46,5 @@ def bootstrap_mean(
         mean=mean,
         ci_low=min(float(low), mean),
         ci_high=max(float(high), mean),
-        std=float(sample.std(ddof=1)),
+        std=std,
     )

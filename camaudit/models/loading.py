@@ -6,7 +6,8 @@ import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,9 +90,22 @@ def _build(spec: str) -> nn.Module:
         )
     if source == "torchvision":
         return _torchvision(name).eval()
-    model = _call(_factory(source, name), spec)
+    home = Path(source).resolve().parent if source.endswith(".py") else Path.cwd()
+    with _importable(home):
+        model = _call(_factory(source, name), spec)
     require_eval(model)
     return model
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Within the context Python looks for modules in `folder` first, as for a script there."""
+    before = list(sys.path)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def _torchvision(name: str) -> nn.Module:
@@ -125,18 +139,16 @@ def _from_file(path: Path) -> Any:
     sys.modules[spec.name] = module  # dataclasses and pickling inside it look themselves up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        del sys.modules[spec.name]
         raise ModelError(f"{str(path)!r} failed while being imported: {_reason(error)}") from error
     return module
 
 
 def _from_import(source: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
     try:
         return importlib.import_module(source)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(
             f"cannot import {source!r} for the model factory: {_reason(error)}"
         ) from error
@@ -145,8 +157,13 @@ def _from_import(source: str) -> Any:
 def _call(factory: Callable[[], Any], spec: str) -> nn.Module:
     try:
         model = factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"the factory {spec!r} failed: {_reason(error)}") from error
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(
+            f"the factory {spec!r} returned a TorchScript module, which allows no hooks: return "
+            "the network as ordinary Python modules"
+        )
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"the factory {spec!r} returned a {type(model).__name__}; expected a torch.nn.Module"

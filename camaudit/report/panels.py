@@ -128,8 +128,11 @@ def _finding(record: Record | None) -> Finding:
 
 def _target(records: Sequence[Record]) -> str:
     """The explained class or classes."""
-    named = dict.fromkeys(
-        f"{record.target_name} ({record.target})" if record.target_name else str(record.target)
-        for record in records
-    )
+    named = dict.fromkeys(_class(record) for record in records)
     return figures.joined(list(named), limit=3)
+
+
+def _class(record: Record) -> str:
+    if record.target is None:
+        return "none: the logits are not finite"
+    return f"{record.target_name} ({record.target})" if record.target_name else str(record.target)

@@ -118,6 +118,7 @@ def _sampling(images: int) -> Paragraph:
         f"It does not rank methods more finely than {size} allow{'s' if images == 1 else ''}.",
         "The intervals are 95 % bootstrap intervals over images; they say nothing about other "
         "networks, layers or walls. "
-        + ("With so few images they are wide. " if small else "")
-        + "Where two intervals overlap, the order of the two methods is not established.",
+        + ("With so few images they are too narrow. " if small else "")
+        + "Methods on the same images are compared by their paired differences, not by whether "
+        "their intervals overlap.",
     )

@@ -13,7 +13,14 @@ from typing import Any
 from camaudit.errors import AuditError, OutputError
 from camaudit.types import Results
 
-__all__ = ["REPORT_NAME", "RESULTS_NAME", "check_writable", "write_report", "write_results"]
+__all__ = [
+    "REPORT_NAME",
+    "RESULTS_NAME",
+    "check_writable",
+    "write_report",
+    "write_results",
+    "write_run",
+]
 
 RESULTS_NAME = "results.json"
 REPORT_NAME = "report.html"
@@ -67,6 +74,37 @@ def write_report(html: str, folder: str | os.PathLike[str]) -> Path:
         if the file cannot be written; an earlier one is then unchanged.
     """
     return _write(html, _folder(folder), REPORT_NAME)
+
+
+def write_run(results: Results, html: str, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Write `results.json` and `report.html` together and return their paths.
+
+    Both are encoded and stored under temporary names before either takes its place, so that a
+    failure or an interruption leaves the earlier pair.
+
+    Raises
+    ------
+    AuditError
+        if a figure is NaN or infinite, or a value has no JSON form: undefined is null.
+    OutputError
+        if a file cannot be written; the earlier ones are then unchanged.
+    """
+    texts = {RESULTS_NAME: _encode(results), REPORT_NAME: html}
+    target = _folder(folder)
+    staged = {name: _temporary(target, name) for name in texts}
+    try:
+        for name, text in texts.items():
+            _write_synced(staged[name], text.encode("utf-8", "backslashreplace"))
+        for name, temporary in staged.items():
+            temporary.replace(target / name)
+        _sync_folder(target)
+    except OSError as error:
+        raise _translated(target, error) from error
+    finally:
+        for temporary in staged.values():
+            with suppress(OSError):
+                temporary.unlink()
+    return target / RESULTS_NAME, target / REPORT_NAME
 
 
 def _encode(results: Results) -> str:

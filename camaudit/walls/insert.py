@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from camaudit.cut import Cut, cut_at, find_site
+from camaudit.cut import Cut, Trunk, cut_at, find_site
 from camaudit.errors import WallError
 from camaudit.walls.receptive import chain_of, reach
 from camaudit.walls.region import dead_cells, default_live_rows, describe
@@ -148,8 +148,13 @@ def inserted_wall(
 
     Works after any layer that returns an N×K×h×w map, also one that has a skip connection around
     it; the model is restored on exit, also after an exception. Nothing is claimed of pixels.
+    Raises :class:`LayerError` for a layer without maps and :class:`WallError` for a mask that does
+    not fit them, both on entry.
     """
     site = find_site(model, layer, example)
+    with torch.no_grad():
+        h, w = Trunk(model, site)(example[:1].clone()).shape[-2:]
+    dead_cells((h, w), dead=dead)
     calls = 0
 
     def restart(_module: nn.Module, _args: Any) -> None:
@@ -191,10 +196,10 @@ def rescaling(cut: Cut, activations: Tensor, live: Tensor, rescale: Rescale) -> 
     with torch.no_grad():
         try:
             alone = cut.read(A[:, :, live][:, :, None, :])
-        except (RuntimeError, ValueError):
+        except (RuntimeError, ValueError, AssertionError):
             return 1.0
         scaled = cut.read(Wall(live, scale=scale)(A))
-    tolerance = 1e-3 * float(alone.abs().max())
+    tolerance = 1e-3 * float((alone[0] - alone[1]).abs().max())  # of what the maps change
     return scale if float((scaled - alone).abs().max()) <= tolerance else 1.0
 
 
@@ -210,6 +215,9 @@ def receptive_field_zone(trunk: nn.Module, example: Tensor, feature_dead: Tensor
     rows, columns = reach(chain)
     seen = (rows.double().T @ live.double() @ columns.double()) > 0
     dead = ~seen
+    if not bool(seen.any()):
+        why = f"the live cells ({describe(live)}) read padding alone, and no pixel at all."
+        return DeadZone(feature_dead, nothing, nothing, "none", why)
     if not bool(dead.any()):
         why = f"every pixel is in the receptive field of a live cell ({describe(live)})."
         return DeadZone(feature_dead, nothing, nothing, "none", why)

@@ -34,52 +34,77 @@ class Chain:
     image_size: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class _Call:
+    """One run of a leaf module: values with their versions, before and after its hooks."""
+
+    module: nn.Module
+    given: tuple[Any, int]
+    computed: tuple[Any, int]
+    output: tuple[Any, int]
+
+
 def chain_of(trunk: nn.Module, image: Tensor) -> Chain | str:
     """The chain that `trunk` runs on `image` (1×C×H×W), or the reason why it is none."""
-    calls: list[tuple[nn.Module, Tensor, int, Any, int]] = []
+    calls: list[_Call] = []
+    given: list[tuple[Any, int]] = []
+    computed: list[tuple[Any, int]] = []
 
-    def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        version = output._version if isinstance(output, Tensor) else -1
-        calls.append((module, args[0], seen.pop(), output, version))
+    def before(_module: nn.Module, args: tuple[Any, ...]) -> None:
+        given.append(_versioned(args[0] if args else None))
 
-    def note(_module: nn.Module, args: tuple[Any, ...]) -> None:
-        seen.append(args[0]._version if args and isinstance(args[0], Tensor) else -2)
+    def first(_module: nn.Module, _args: Any, output: Any) -> None:
+        computed.append(_versioned(output))
 
-    seen: list[int] = []
+    def last(module: nn.Module, _args: Any, output: Any) -> None:
+        calls.append(_Call(module, given.pop(), computed.pop(), _versioned(output)))
+
     leaves = [module for module in trunk.modules() if not list(module.children())]
-    handles = [leaf.register_forward_pre_hook(note) for leaf in leaves]
-    handles += [leaf.register_forward_hook(hook) for leaf in leaves]
+    handles = [leaf.register_forward_pre_hook(before) for leaf in leaves]
+    handles += [leaf.register_forward_hook(first, prepend=True) for leaf in leaves]
+    handles += [leaf.register_forward_hook(last) for leaf in leaves]
+    start = _versioned(image)
     try:
         with torch.no_grad():
             final = trunk(image)
     finally:
         for handle in handles:
             handle.remove()
-    return _validate(calls, image, final)
+    return _validate(calls, start, final)
 
 
-def _validate(
-    calls: Sequence[tuple[nn.Module, Tensor, int, Any, int]], image: Tensor, final: Tensor
-) -> Chain | str:
-    previous, version = image, image._version
+def _versioned(value: Any) -> tuple[Any, int]:
+    return value, value._version if isinstance(value, Tensor) else -1
+
+
+def _same(one: tuple[Any, int], other: tuple[Any, int]) -> bool:
+    """The same tensor object, not written to in between."""
+    return one[0] is other[0] and one[1] == other[1]
+
+
+def _validate(calls: Sequence[_Call], image: tuple[Any, int], final: Tensor) -> Chain | str:
+    previous = image
     layers = []
-    for module, given, given_version, output, output_version in calls:
+    for call in calls:
+        module, (output, _) = call.module, call.output
         kind = type(module).__name__
-        if given is not previous or given_version != version:
+        if not _same(call.given, previous):
             return f"{kind} does not read the layer before it (a branch or a functional call)"
+        if not _same(call.computed, call.output) or "forward" in vars(module):
+            return f"a hook or another forward function changes what {kind} returns"
         if type(module) not in (*_ELEMENTWISE, *_WINDOWED, *_PADS, nn.AdaptiveAvgPool2d):
             return f"{kind} is not a convolution, pooling or elementwise layer"
-        if isinstance(module, nn.BatchNorm2d) and module.running_mean is None:
+        if isinstance(module, nn.BatchNorm2d) and (module.running_mean is None or module.training):
             return f"{kind} without running statistics mixes all positions"
         if isinstance(module, nn.Conv2d) and not isinstance(module.padding, tuple):
             return f"{kind} with padding={module.padding!r}"
         if not isinstance(output, Tensor) or output.ndim != 4:
             return f"{kind} does not return a map"
         layers.append((module, (int(output.shape[2]), int(output.shape[3]))))
-        previous, version = output, output_version
-    if final is not previous or final._version != version:
+        previous = call.output
+    if not _same(_versioned(final), previous):
         return "the layer's output is not the output of the chain's last layer"
-    return Chain(tuple(layers), (int(image.shape[2]), int(image.shape[3])))
+    return Chain(tuple(layers), (int(image[0].shape[2]), int(image[0].shape[3])))
 
 
 def reach(chain: Chain) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,11 @@ def dead_cells(
     if (live_rows is None) == (dead is None):
         raise WallError("say either live_rows or dead, one of the two")
     if live_rows is not None:
+        if grid[0] == 1:
+            raise WallError(
+                "the layer's maps have a single row, so no wall fits: choose an earlier layer or a "
+                "larger image"
+            )
         if not 1 <= live_rows < grid[0]:
             raise WallError(
                 f"live rows must be 1 to {grid[0] - 1} (the layer's maps have {grid[0]} rows, and "
@@ -66,7 +71,7 @@ def describe(live: Tensor) -> str:
 
 def _side(text: str, grid: tuple[int, int]) -> Tensor:
     side, _, number = text.partition(":")
-    if side not in SIDES or not number.isdigit() or int(number) < 1:
+    if side not in SIDES or not number.isdecimal() or int(number) < 1:
         raise WallError(f"expected SIDE:N with SIDE one of {', '.join(SIDES)}; got {text!r}")
     n, (h, w) = int(number), grid
     limit = {"bottom": h - 1, "top": h - 1, "left": w - 1, "right": w - 1, "centre": min(h, w)}

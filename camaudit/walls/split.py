@@ -119,36 +119,50 @@ def _seen(live: Tensor, example: Tensor, boxes: tuple[Box, Box] | None) -> Tenso
 
 def _crop(trunk: nn.Module, example: Tensor, cells: Box, grid: tuple[int, int]) -> Box:
     """The crop nearest to the cells' own share of the image that yields exactly these cells."""
-    size = int(example.shape[-2]), int(example.shape[-1])
-    ranges = [
-        _candidates(part, n, pixels) for part, n, pixels in zip(cells, grid, size, strict=True)
-    ]
     wanted = tuple(part.stop - part.start for part in cells)
-    for distance in range(max(map(len, ranges))):
-        rows, columns = (found[min(distance, len(found) - 1)] for found in ranges)
-        try:
-            with torch.no_grad():
-                shape = tuple(trunk(example[:, :, rows, columns]).shape[-2:])
-        except RuntimeError:
-            continue
-        if shape == wanted:
-            return rows, columns
+    rows = _pixels(trunk, example, 0, cells[0], grid[0])
+    columns = _pixels(trunk, example, 1, cells[1], grid[1])
+    if rows and columns and _cells(trunk, example[:, :, rows, columns]) == wanted:
+        return rows, columns
     raise WallError(
-        f"no crop of the {size[0]}×{size[1]} image gives exactly {wanted[0]}×{wanted[1]} cells at "
-        "this layer; try another number of live rows"
+        f"no crop of the {example.shape[-2]}×{example.shape[-1]} image gives exactly "
+        f"{wanted[0]}×{wanted[1]} cells at this layer; try another number of live rows"
     )
 
 
-def _candidates(part: slice, cells: int, pixels: int) -> list[slice]:
-    """Pixel ranges for a range of cells, nearest to proportional first, anchored at the border."""
+def _pixels(trunk: nn.Module, example: Tensor, axis: int, part: slice, cells: int) -> slice | None:
+    """Pixel range along `axis` that gives as many cells as `part`, from its own share onwards.
+
+    The more pixels, the more cells, so the range grows or shrinks one pixel at a time, at the end
+    that is not the image's border, until the number is right; None where that jumps over it.
+    """
+    pixels, wanted = int(example.shape[2 + axis]), part.stop - part.start
     start, stop = round(part.start * pixels / cells), round(part.stop * pixels / cells)
-    if part.start == 0 and part.stop == cells:
-        return [slice(0, pixels)]
-    stride = -(-pixels // cells)
-    offsets = sorted(range(-stride, stride + 1), key=lambda offset: (abs(offset), offset))
-    if part.stop == cells:
-        return [slice(start + o, pixels) for o in offsets if 0 <= start + o < pixels]
-    return [slice(start, stop + o) for o in offsets if start < stop + o <= pixels]
+    came = 0
+    while 0 <= start < stop <= pixels:
+        found = slice(start, stop)
+        count = _cells(trunk, example[:, :, found] if axis == 0 else example[..., found])[axis]
+        if count == wanted:
+            return found
+        step = 1 if count < wanted else -1
+        if step == -came:
+            return None
+        came = step
+        if part.stop == cells or (stop == pixels and step > 0):
+            start -= step
+        else:
+            stop += step
+    return None
+
+
+def _cells(trunk: nn.Module, crop: Tensor) -> tuple[int, int]:
+    """Cells (h, w) that the trunk makes of a crop; none where it cannot run on it."""
+    try:
+        with torch.no_grad():
+            h, w = trunk(crop).shape[-2:]
+    except (RuntimeError, ValueError, AssertionError):
+        return 0, 0
+    return int(h), int(w)
 
 
 def _why(live: Tensor, boxes: tuple[Box, Box] | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from camaudit.errors import WallError
+from camaudit.errors import DegenerateModelError, WallError
 from camaudit.walls.zone import DeadZone, Verification
 
 __all__ = ["PERTURBATIONS", "perturb", "verify_zone"]
@@ -22,11 +22,13 @@ def perturb(images: Tensor, dead: Tensor, kind: str, generator: torch.Generator)
 
     noise: N(0, 1); large: 1e4·N(0, 1); edge: large, only at dead pixels beside a live one;
     shuffle: the dead pixels permuted; huge: ±1e30; constant: one value; speck: one dead pixel.
+    Values stay within what the images' dtype can hold.
     """
+    limit = torch.finfo(images.dtype).max
     draw = torch.randn(images.shape, generator=generator, dtype=torch.float64).to(images)
     where = dead.to(images.device)
     if kind == "edge":
-        where, changed = where & _beside_live(where), 1e4 * draw
+        where, changed = where & _beside_live(where), (1e4 * draw).clamp(-limit, limit)
     elif kind == "speck":
         cells = where.nonzero()
         row, column = cells[int(torch.randint(len(cells), (), generator=generator))].tolist()
@@ -40,8 +42,8 @@ def perturb(images: Tensor, dead: Tensor, kind: str, generator: torch.Generator)
     else:
         changes: dict[str, Callable[[], Tensor]] = {
             "noise": lambda: draw,
-            "large": lambda: 1e4 * draw,
-            "huge": lambda: 1e30 * draw.sign(),
+            "large": lambda: (1e4 * draw).clamp(-limit, limit),
+            "huge": lambda: min(1e30, limit) * draw.sign(),
             "constant": lambda: draw.flatten()[0].expand_as(images),
         }
         changed = changes[kind]()
@@ -62,8 +64,10 @@ def verify_zone(
     neighbours at rounding level: changes then stay at the size of an image's own values and the
     stated bound is `1e-3 · max |logit|`. As a positive control the live pixels are changed too:
     if that moves nothing, the verification does not pass. Raises :class:`WallError` for a zone
-    without dead pixels or of another size than the images.
+    without dead pixels or of another size than the images, and for no perturbation at all.
     """
+    if perturbations < 1:
+        raise WallError(f"perturbations must be at least 1; got {perturbations}")
     if tuple(zone.pixel_dead.shape) != tuple(images.shape[-2:]):
         raise WallError(
             f"the zone is {tuple(zone.pixel_dead.shape)} pixels, the images are "
@@ -76,6 +80,11 @@ def verify_zone(
     kinds = PERTURBATIONS if exact else _MODERATE
     with torch.no_grad():
         expected = model(images)
+        if not bool(torch.isfinite(expected).all()):
+            raise DegenerateModelError(
+                "the model's logits are NaN or infinite on the unchanged image: there is no "
+                "decision to explain; check the weights and the preprocessing"
+            )
         worst, equal = 0.0, True
         for step in range(perturbations):
             kind = kinds[step % len(kinds)]

@@ -8,6 +8,7 @@ authors' `nn.Sequential`: 0-29 features (28 the last convolution, 29 its ReLU, t
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Literal
@@ -91,6 +92,12 @@ class PaperVGG16(nn.Sequential):
             super().__init__(*_features(channels), nn.Flatten(), classifier)
             _initialise(self, init)
         self.apply_mask_()
+
+    def __getitem__(self, idx: slice | int) -> nn.Module:  # type: ignore[override]
+        """A layer, or for a slice a plain Sequential of the layers with their numbers."""
+        if isinstance(idx, slice):
+            return nn.Sequential(OrderedDict(list(self._modules.items())[idx]))
+        return super().__getitem__(idx)
 
     def apply_mask_(self) -> None:
         """Re-apply the wall to the weights, as the authors do after every optimiser step."""

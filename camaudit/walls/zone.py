@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from camaudit.errors import UsageError, WallError
-from camaudit.maps import upsample
 
 __all__ = ["DeadZone", "Verification", "scored_zone"]
 
@@ -37,12 +36,15 @@ class Verification:
     @property
     def passed(self) -> bool:
         """Dead pixels changed nothing beyond the bound, and live ones changed something."""
-        return self.live_changed and self.max_abs_difference <= self.bound
+        finite = math.isfinite(self.max_abs_difference)
+        return finite and self.live_changed and self.max_abs_difference <= self.bound
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; a difference that is not finite becomes null."""
-        finite = math.isfinite(self.max_abs_difference)
-        return {**vars(self), "max_abs_difference": self.max_abs_difference if finite else None}
+        """Plain JSON values; a figure that is not finite becomes null."""
+        infinite = [
+            k for k, v in vars(self).items() if isinstance(v, float) and not math.isfinite(v)
+        ]
+        return {**vars(self), **dict.fromkeys(infinite)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,14 +137,21 @@ class DeadZone:
 def scored_zone(feature_dead: Tensor, pixel_dead: Tensor) -> Tensor:
     """Dead pixels whose bilinear support (half-pixel centres) lies wholly in dead cells.
 
-    `Up(1 − feature_dead) = 0` is asked in float64 and float32, so that no rounding of the
-    upsampling weights lets a live cell in. h×w and H×W booleans to H×W boolean.
+    A pixel on the very centre of a cell has no other in its support, yet upsampling in floating
+    point may give a neighbour a weight of 1e-8, differently on every device: both neighbours
+    count there. h×w and H×W booleans to H×W boolean.
     """
     if pixel_dead.ndim != 2 or feature_dead.ndim != 2:
         raise WallError("expected boolean masks of two dimensions, cells h×w and pixels H×W")
-    size = (int(pixel_dead.shape[0]), int(pixel_dead.shape[1]))
-    live = ~feature_dead
-    reached = torch.zeros_like(pixel_dead)
-    for dtype in (torch.float64, torch.float32):
-        reached |= upsample(live.to(dtype)[None], size)[0] != 0
+    rows, columns = (_support(feature_dead.shape[axis], pixel_dead.shape[axis]) for axis in (0, 1))
+    reached = (rows.double() @ (~feature_dead).double() @ columns.double().T) > 0
     return pixel_dead & ~reached
+
+
+def _support(cells: int, pixels: int) -> Tensor:
+    """Boolean (pixels×cells): which cells each pixel mixes, one further where rounding might."""
+    if cells == pixels:
+        return torch.eye(cells, dtype=torch.bool)
+    position = (torch.arange(pixels, dtype=torch.float64) + 0.5) * cells / pixels - 0.5
+    distance = (position[:, None] - torch.arange(cells)).abs()
+    return distance < 1 + 1e-6 * (cells + 1)

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from camaudit.audit import loop as loop_module
 from camaudit.audit import run as run_module
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import build_subject
 from camaudit.capture import Capture, capture
+from camaudit.data.labels import imagenet_index
+from camaudit.data.stack_mix import StackImage
 from camaudit.errors import (
     DegenerateModelError,
     NotApplicableError,
@@ -55,7 +58,7 @@ def planted() -> Iterator[dict[str, Any]]:
     info = MethodInfo("test", "-", "-", "gradient", "none")
 
     def crash(_: Capture) -> torch.Tensor:
-        raise RuntimeError("out of memory")
+        raise TypeError("out of luck")
 
     def refuse(_: Capture) -> torch.Tensor:
         raise NotApplicableError("needs a transformer")
@@ -66,7 +69,24 @@ def planted() -> Iterator[dict[str, Any]]:
     def misshapen(given: Capture) -> torch.Tensor:
         return given.activations
 
-    functions = {"crash": crash, "refuse": refuse, "empty": empty, "misshapen": misshapen}
+    def negative(given: Capture) -> torch.Tensor:
+        return -given.activations[:, 0] - 1
+
+    def vandal(given: Capture) -> torch.Tensor:
+        given.activations.mul_(2)
+        return given.activations[:, 0]
+
+    def alternating(given: Capture) -> torch.Tensor:
+        calls.append(0)
+        if len(calls) % 2 == 0:  # the twin comes second
+            raise KeyError("twin")
+        return torch.ones_like(given.activations[:, 0])
+
+    calls: list[int] = []
+    functions = {
+        "crash": crash, "refuse": refuse, "empty": empty, "misshapen": misshapen,
+        "negative": negative, "vandal": vandal, "alternating": alternating,
+    }  # fmt: skip
     for name, function in functions.items():
         METHODS._entries[name] = Entry(name, function, info)
     yield functions
@@ -194,7 +214,7 @@ def test_failures_are_recorded_apart_and_do_not_end_the_run(settings: Settings) 
     outcome = run_audit(replace(settings, methods=names))
     by_method = {name: [r for r in outcome.results.records if r.method == name] for name in names}
     expected = {
-        "crash": (Status.ERROR, "RuntimeError: out of memory"),
+        "crash": (Status.ERROR, "TypeError: out of luck"),
         "refuse": (Status.NOT_APPLICABLE, "needs a transformer"),
         "empty": (Status.DEGENERATE, None),
         "gradcam": (Status.OK, None),
@@ -210,6 +230,101 @@ def test_failures_are_recorded_apart_and_do_not_end_the_run(settings: Settings) 
     for name in ("crash", "refuse", "empty"):
         assert summary[name].mu_l1.mean is None
     assert outcome.failed
+
+
+@pytest.mark.usefixtures("planted")
+def test_a_failure_on_the_twin_alone_is_a_failure_too(settings: Settings) -> None:
+    outcome = run_audit(replace(settings, methods=("alternating",)))
+    assert {record.status for record in outcome.results.records} == {Status.OK}
+    messages = {record.message for record in outcome.results.records}
+    assert messages == {"on the unmasked twin: KeyError: 'twin'"}
+    assert outcome.failed
+    assert outcome.results.summary[0].unmasked is not None
+    assert outcome.results.summary[0].unmasked.n == 0
+
+
+@pytest.mark.usefixtures("planted")
+def test_negative_maps_and_vandals_are_errors_of_their_own(settings: Settings) -> None:
+    outcome = run_audit(replace(settings, methods=("negative", "vandal")))
+    messages = {record.method: record.message or "" for record in outcome.results.records}
+    assert "negative values" in messages["negative"]
+    assert "wrote into its capture" in messages["vandal"]
+
+
+def test_the_twin_is_averaged_over_the_same_images(outcome: Outcome) -> None:
+    for entry in outcome.results.summary:
+        assert entry.unmasked is not None
+        assert entry.difference is not None
+        assert entry.unmasked.n == entry.difference.n <= entry.n
+        if entry.unmasked.n == entry.n:
+            assert entry.mu_l1.mean is not None
+            assert entry.unmasked.mean is not None
+            gap = entry.mu_l1.mean - entry.unmasked.mean
+            assert entry.difference.mean == pytest.approx(gap, abs=1e-12)
+
+
+def test_one_undecided_image_is_an_error_of_its_own(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image whose logits are not finite costs its own records, not the run's."""
+    genuine = loop_module.batch_tensor
+    spoilt_id = ""
+
+    def spoiling(subject: Any, images: Any) -> torch.Tensor:
+        nonlocal spoilt_id
+        batch = genuine(subject, images)
+        spoilt_id = spoilt_id or images[-1].id
+        for row, image in enumerate(images):
+            if image.id == spoilt_id:
+                batch[row, :, :8] = torch.inf
+        return batch
+
+    monkeypatch.setattr(loop_module, "batch_tensor", spoiling)
+    outcome = run_audit(replace(settings, methods=("gradcam", "scorecam")))
+    for method in ("gradcam", "scorecam"):
+        records = [record for record in outcome.results.records if record.method == method]
+        statuses = {record.image: record.status for record in records}
+        assert len(statuses) == 5
+        assert statuses.pop(spoilt_id) is Status.ERROR
+        assert set(statuses.values()) == {Status.OK}
+    spoilt = next(r for r in outcome.results.records if r.image == spoilt_id)
+    assert (spoilt.target, spoilt.mu_l1) == (None, None)
+    assert "NaN or infinite" in (spoilt.message or "")
+    assert outcome.failed
+
+
+@pytest.mark.parametrize(
+    ("classes", "name", "label"),
+    [
+        (5, "3", 3),
+        (5, "7", None),
+        (5, "n01440764", None),
+        (5, "goldfish", None),
+        (1000, "n01440764", 0),
+        (1000, "goldfish", 1),
+        (1000, "7", 7),
+        (1000, "my cats", None),
+    ],
+)
+def test_labels_count_only_in_the_models_own_numbering(
+    classes: int, name: str, label: int | None, settings: Settings
+) -> None:
+    image = StackImage(
+        "id", np.zeros((2, 2, 3), np.uint8), imagenet_index(name), name, (), "single"
+    )
+    loop = loop_module.Loop(settings, build_subject(settings), [image], [], loop_module.Silent())
+    loop.classes = classes
+    assert loop.label(image) == label
+
+
+def test_agreement_needs_no_labels(settings: Settings, photographs: Path) -> None:
+    (photographs / "0").rename(photographs / "zero")
+    (photographs / "1").rename(photographs / "one")
+    (photographs / "2").rename(photographs / "two")
+    outcome = run_audit(replace(settings, methods=("gradcam",)))
+    accuracy = outcome.results.provenance.subject["accuracy"]
+    assert (accuracy["n"], accuracy["walled"]) == (0, None)
+    assert 0 <= accuracy["agreement"] <= 1
 
 
 def test_the_insert_wall_has_a_receptive_field_zone(settings: Settings) -> None:

@@ -127,7 +127,7 @@ def test_pairs_are_unique_fair_and_as_many_as_there_are(counts, count, seed):
         pairings = [image.pairing for image in images]
         assert pairings == sorted(pairings, key=["two-images", "two-crops"].index)
         assert pairings.count("two-images") == min(count, real)
-    assert any("asked for" in text for text in result.warnings) == (len(images) < wanted)
+    assert any("were to be used" in text for text in result.warnings) == (len(images) < wanted)
 
 
 @settings(max_examples=10, deadline=None)
@@ -260,7 +260,7 @@ def test_a_class_goes_on_without_its_unreadable_photographs(tmp_path):
     }
     assert [name for name, _ in result.skipped] == ["a/1.png", "b/0.png", "c/0.png"]
     assert all("\n" not in reason for _, reason in result.skipped)
-    assert result.warnings[0] == "50 images were asked for, these files give only 5"
+    assert result.warnings[0] == "up to 50 images were to be used, these files give 5"
     assert result.warnings[-1] == "no usable photograph in 1 classes: c"
     assert len(stack_mix(scan(tmp_path), dead=lower(8)).images) == 3
 
@@ -349,7 +349,7 @@ def test_plain_images(tmp_path):
     }
     assert len(chosen) > 1
     short = plain_images(collection, size=8, count=5)
-    assert short.warnings == ("5 images were asked for, these files give only 4",)
+    assert short.warnings == ("up to 5 images were to be used, these files give 4",)
 
 
 def test_plain_images_keep_their_class(tmp_path):

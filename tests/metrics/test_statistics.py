@@ -38,14 +38,14 @@ def test_coverage_is_near_the_nominal_level() -> None:
 
 
 def test_the_seed_decides() -> None:
-    values = [0.1, 0.5, 0.2, 0.9]
+    values = [0.1, 0.5, 0.2, 0.9, 0.4, 0.3]
     assert bootstrap_mean(values, seed=1) == bootstrap_mean(values, seed=1)
     assert bootstrap_mean(values, seed=1, resamples=50) != bootstrap_mean(
         values, seed=2, resamples=50
     )
 
 
-@given(values=st.lists(st.floats(0, 1), min_size=2, max_size=12))
+@given(values=st.lists(st.floats(0, 1), min_size=6, max_size=14))
 def test_the_interval_holds_the_mean_and_stays_in_the_range(values: list[float]) -> None:
     interval = bootstrap_mean(values, seed=0, resamples=200)
     assert interval.ci_low is not None
@@ -54,6 +54,16 @@ def test_the_interval_holds_the_mean_and_stays_in_the_range(values: list[float])
     assert interval.ci_low <= interval.mean <= interval.ci_high
     assert min(values) - 1e-12 <= interval.ci_low
     assert interval.ci_high <= max(values) + 1e-12
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_few_values_have_no_interval(n: int) -> None:
+    """A 95 % percentile interval of 2 values would hold the mean in half of all samples."""
+    interval = bootstrap_mean([0.1 * k for k in range(n)], seed=0)
+    assert (interval.n, interval.ci_low, interval.ci_high) == (n, None, None)
+    assert interval.mean == pytest.approx(0.05 * (n - 1))
+    assert interval.std is not None
+    assert bootstrap_mean([0.1 * k for k in range(6)], seed=0).ci_low is not None
 
 
 def test_no_value_is_undefined_and_one_value_has_no_interval() -> None:

@@ -1,0 +1,217 @@
+"""The loop of an audit: every batch captured once with and once without the wall, then scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from camaudit.audit.scoring import Scored, score
+from camaudit.audit.settings import Settings
+from camaudit.audit.subject import Subject
+from camaudit.capture import Capture, capture
+from camaudit.data.labels import imagenet_names
+from camaudit.data.stack_mix import StackImage
+from camaudit.errors import DegenerateModelError, LayerError
+from camaudit.methods import METHODS
+from camaudit.types import DeadZoneFigures, Record, Status
+
+__all__ = ["CHECK", "GALLERY_IMAGES", "Loop", "Progress", "Silent", "batch_tensor"]
+
+CHECK = "dead-zone"
+GALLERY_IMAGES = 12  #: images whose maps are kept for the report
+IMAGENET_CLASSES = 1000
+
+Map = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class Progress(Protocol):
+    """Told how far a run is; `work` is in arbitrary units, about one image forward each."""
+
+    def start(self, work: int) -> None:
+        """The scoring begins; `work` units lie ahead."""
+
+    def stage(self, text: str) -> None:
+        """What happens now, in a few words."""
+
+    def advance(self, work: int) -> None:
+        """`work` units are done."""
+
+
+class Silent:
+    """A :class:`Progress` that says nothing."""
+
+    def start(self, work: int) -> None:
+        """Nothing."""
+
+    def stage(self, text: str) -> None:
+        """Nothing."""
+
+    def advance(self, work: int) -> None:
+        """Nothing."""
+
+
+def batch_tensor(subject: Subject, images: Sequence[StackImage]) -> Tensor:
+    """The images as the subject reads them: N×3×H×W, standardised, its dtype and device."""
+    batch = subject.normalisation.to_tensor([image.pixels for image in images], dtype=subject.dtype)
+    return batch.to(subject.device, memory_format=torch.channels_last)
+
+
+class Loop:
+    """Runs every method over all images and holds what it found.
+
+    After :meth:`run`: `records` (method by method, images in order), `top1` (class with and
+    without the wall, None where unknown) and `maps` (of the first images, by method).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        subject: Subject,
+        images: Sequence[StackImage],
+        methods: Sequence[str],
+        progress: Progress,
+    ) -> None:
+        self.settings = settings
+        self.subject = subject
+        self.images = list(images)
+        self.methods = list(methods)
+        self.progress = progress
+        self.classes = 0
+        self.records: list[Record] = []
+        self.top1: list[tuple[int | None, int | None]] = []
+        self.maps: list[dict[str, Map | None]] = [{} for _ in self.images[:GALLERY_IMAGES]]
+
+    def run(self) -> None:
+        """Fill `classes`, `records`, `top1` and `maps`."""
+        self.progress.start(
+            sum(min(len(self.images), self._limit(m)) * self._unit(m) for m in self.methods)
+        )
+        size = self.settings.batch_size
+        for start in range(0, len(self.images), size):
+            self._batch(start, start + size)
+        order = {name: place for place, name in enumerate(self.methods)}
+        self.records.sort(key=lambda record: order[record.method])  # stable: images keep theirs
+
+    def label(self, image: StackImage) -> int | None:
+        """The image's class in this model's numbering; None where that is not known.
+
+        WordNet ids and names are ImageNet's and count for heads of 1000 classes alone; a folder
+        that is named by a number counts wherever the model has a class of that number.
+        """
+        if self.classes == IMAGENET_CLASSES:
+            return image.label
+        name = image.label_name or ""
+        number = int(name) if name.isascii() and name.isdecimal() else self.classes
+        return number if number < self.classes else None
+
+    def _batch(self, start: int, stop: int) -> None:
+        images = self.images[start:stop]
+        self.progress.stage(f"images {start + 1}-{start + len(images)} of {len(self.images)}")
+        try:
+            seen, twin = self._captures(images)
+        except DegenerateModelError as error:
+            if len(images) == 1:
+                self._undecided(start, str(error))
+            else:  # one image spoils its batch: find it, keep the others
+                for place in range(start, start + len(images)):
+                    self._batch(place, place + 1)
+            return
+        self.classes = seen.logits.shape[1]
+        predicted: list[int | None] = [None] * len(images)
+        if twin is not None:
+            predicted = twin.logits.argmax(dim=1).tolist()
+        self.top1 += zip(seen.targets.tolist(), predicted, strict=True)
+        for method in self.methods:
+            self.progress.stage(f"{method}, images from {start + 1} of {len(self.images)}")
+            for part in self._parts(method, start, len(images)):
+                self._score(method, start, part, seen, twin)
+
+    def _captures(self, images: Sequence[StackImage]) -> tuple[Capture, Capture | None]:
+        """The walled capture and the twin's, on the same images and the same targets."""
+        walled, size = self.subject.walled, self.settings.batch_size
+        batch = batch_tensor(self.subject, images)
+        seen = capture(walled, batch, batch_size=size)
+        if walled.unwalled is None:
+            return seen, None
+        twin = capture(walled.unwalled, batch, targets=seen.targets, batch_size=size)
+        if not walled.unwalled.agrees_with_model(batch, twin.logits):
+            raise LayerError(
+                f"cut at layer {walled.unwalled.layer!r} the model gives other logits on these "
+                "images than it gives whole: something leads around the layer; choose another"
+            )
+        return seen, twin
+
+    def _undecided(self, place: int, message: str) -> None:
+        """Records of an image without finite logits: status error, for every method it is for."""
+        nothing = DeadZoneFigures(None, None, None, Status.ERROR)
+        self.top1.append((None, None))
+        for method in self.methods:
+            if place < self._limit(method):
+                self._record(method, place, nothing, None, message)
+                self.progress.advance(self._unit(method))
+
+    def _parts(self, method: str, start: int, count: int) -> Iterator[slice]:
+        """The rows of a batch that `method` takes; perturbation methods go image by image."""
+        count = min(count, max(0, self._limit(method) - start))
+        step = 1 if _slow(method) else max(count, 1)
+        for first in range(0, count, step):
+            yield slice(first, first + step)
+
+    def _score(
+        self, method: str, start: int, part: slice, seen: Capture, twin: Capture | None
+    ) -> None:
+        zone, seed = self.subject.walled.zone, self.settings.seed
+        found = score(method, seen.rows(part.start, part.stop), zone.scored, seed=seed)
+        control: Scored | None = None
+        if twin is not None:
+            control = score(method, twin.rows(part.start, part.stop), zone.scored, seed=seed)
+        message = found.message
+        if message is None and control is not None and control.message is not None:
+            message = f"on the unmasked twin: {control.message}"
+        for row, figures in enumerate(found.figures):
+            place = start + part.start + row
+            other = None if control is None else control.figures[row]
+            self._record(method, place, figures, other, message)
+            if place < len(self.maps):
+                shown = None if found.maps is None else found.maps[row].numpy()
+                self.maps[place][method] = shown
+        self.progress.advance(len(found.figures) * self._unit(method))
+
+    def _record(
+        self,
+        method: str,
+        place: int,
+        figures: DeadZoneFigures,
+        unmasked: DeadZoneFigures | None,
+        message: str | None,
+    ) -> None:
+        target = self.top1[place][0]
+        named = target is not None and self.classes == IMAGENET_CLASSES
+        self.records.append(
+            Record(
+                check=CHECK,
+                method=method,
+                image=self.images[place].id,
+                target=target,
+                target_name=imagenet_names()[target] if named and target is not None else None,
+                **vars(figures),
+                message=message,
+                unmasked=unmasked,
+            )
+        )
+
+    def _limit(self, method: str) -> int:
+        allowed = self.settings.perturbation_count
+        return len(self.images) if allowed is None or not _slow(method) else allowed
+
+    def _unit(self, method: str) -> int:
+        """Work of one image: about the channels of the layer for a perturbation method."""
+        return int(self.subject.description["layer_shape"][0]) if _slow(method) else 1
+
+
+def _slow(method: str) -> bool:
+    return METHODS[method].info.family == "perturbation"
