@@ -78,7 +78,8 @@ class ConsoleProgress:
         if self._console.is_terminal or time.monotonic() - self._spoke < _SECONDS_BETWEEN_LINES:
             return
         self._spoke = time.monotonic()
-        left = "unknown" if task.time_remaining is None else f"{task.time_remaining:.0f} s"
+        share = task.completed / task.total if task.total else 0.0
+        left = f"{(task.elapsed or 0) * (1 - share) / share:.0f} s" if share else "unknown"
         self._console.print(
             f"{self._stage}: {task.percentage:.0f} % done, ETA {left}",
             highlight=False, markup=False, soft_wrap=True,

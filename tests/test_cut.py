@@ -223,6 +223,20 @@ def test_layer_that_never_runs_is_refused() -> None:
         cut_at(settle(networks.Unused()), "spare", images(1))
 
 
+def test_comparing_with_the_whole_model_leaves_the_images_and_refuses_nan() -> None:
+    cut = cut_at(build("writes input"), "conv", images(1))
+    batch = images(2)
+    assert cut.agrees_with_model(batch, cut.logits(batch))
+    assert torch.equal(batch, images(2))
+    assert not cut.agrees_with_model(batch, 1.01 * cut.logits(batch))
+    assert not cut.agrees_with_model(batch, torch.full((2, 5), torch.nan))
+
+
+def test_unknown_layer_that_resembles_none_lists_the_last_names() -> None:
+    with pytest.raises(LayerError, match=r"no layer 'zzzz'; near names: .*fc$"):
+        cut_at(build("residual"), "zzzz", images(1))
+
+
 def test_unknown_layer_lists_near_names() -> None:
     with pytest.raises(LayerError, match=r"no layer 'blocks\.3'; near names: .*blocks\.[01]"):
         cut_at(build("residual"), "blocks.3", images(1))
@@ -475,6 +489,15 @@ def test_pooled_linear_weight_refuses_a_pooling_that_differs_between_channels() 
     cut = cut_at(settle(networks.Headed(Slanted(), nn.Linear(6, 5))), "body", images(1))
     with pytest.raises(NotApplicableError):
         pooled_linear_weight(cut, cut.trunk(images(2)))
+
+
+def test_pooled_linear_weight_refuses_global_maxima_that_stand_in_one_cell() -> None:
+    """All maps have their maximum in the same cell, so that it looks like one pattern."""
+    cut = cut_at(build("max linear"), "body", images(1))
+    A = cut.trunk(images(2))
+    A[:, :, 3, 3] = 100
+    with pytest.raises(NotApplicableError):
+        pooled_linear_weight(cut, A)
 
 
 def test_pooled_linear_weight_refuses_a_pooling_whose_gradient_alone_looks_even() -> None:

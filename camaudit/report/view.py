@@ -205,13 +205,17 @@ def accuracy_text(accuracy: object) -> str:
         if accuracy.get(key) is not None
     ]
     number = accuracy.get("n")
-    over = f" on {figures.counted(number, 'image')}" if isinstance(number, int) else ""
+    over = f" on {figures.counted(number, 'image')}" if isinstance(number, int) and number else ""
     agreement = accuracy.get("agreement")
     if not parts and agreement is None:
         return "Top-1 accuracy was not measured."
-    agree = "" if agreement is None else f"same top-1 class on {figures.percent(agreement)}"
+    same = f"same top-1 class on {figures.percent(agreement)} of all images"
+    agree = "" if agreement is None else same
     if not parts:
-        return f"With and without the wall{over}: {agree}. Accuracy was not measured."
+        return (
+            f"With and without the wall: {agree}. Top-1 accuracy was not measured: no image has a "
+            "label that the model knows."
+        )
     return f"Top-1 accuracy{over}: {', '.join(parts)}{'; ' + agree if agree else ''}."
 
 

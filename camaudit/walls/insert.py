@@ -20,6 +20,7 @@ __all__ = [
     "WalledModel",
     "insert_wall",
     "inserted_wall",
+    "planned",
     "receptive_field_zone",
     "rescaling",
 ]
@@ -119,6 +120,30 @@ def insert_wall(
     The pixel dead zone is proven by receptive fields where the layers form a chain, and is "none"
     otherwise (:func:`camaudit.walls.split.split_trunk` then gives one by construction).
     """
+    cut, wall = planned(model, layer, example, live_rows=live_rows, dead=dead, rescale=rescale)
+    live = wall.live.cpu()
+    zone = receptive_field_zone(cut.trunk, example[:1], ~live)
+    description = {
+        "wall": "insert",
+        "layer": cut.layer,
+        "live": describe(live),
+        "rescale": wall.scale,
+    }
+    return WalledModel(
+        cut.trunk, wall, cut.head, unwalled=cut, zone=zone, description=description
+    ).eval()
+
+
+def planned(
+    model: nn.Module,
+    layer: str,
+    example: Tensor,
+    *,
+    live_rows: int | None,
+    dead: Tensor | str | None,
+    rescale: Rescale,
+) -> tuple[Cut, Wall]:
+    """The cut at `layer` and the wall right after it; parameters as for :func:`insert_wall`."""
     cut = cut_at(model, layer, example)
     with torch.no_grad():
         activations = cut.trunk(example[:1])
@@ -127,17 +152,7 @@ def insert_wall(
         live_rows = default_live_rows(h)
     live = ~dead_cells((h, w), live_rows=live_rows, dead=dead)
     scale = rescaling(cut, activations, live, rescale)
-    zone = receptive_field_zone(cut.trunk, example[:1], ~live)
-    wall = Wall(live.to(activations.device), scale=scale)
-    description = {
-        "wall": "insert",
-        "layer": cut.layer,
-        "live": describe(live),
-        "rescale": scale,
-    }
-    return WalledModel(
-        cut.trunk, wall, cut.head, unwalled=cut, zone=zone, description=description
-    ).eval()
+    return cut, Wall(live.to(activations.device), scale=scale)
 
 
 @contextmanager

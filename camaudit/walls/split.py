@@ -10,10 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from camaudit.cut import cut_at
 from camaudit.errors import WallError
-from camaudit.walls.insert import Rescale, Wall, WalledModel, rescaling
-from camaudit.walls.region import dead_cells, default_live_rows, describe, rectangle
+from camaudit.walls.insert import Rescale, WalledModel, planned
+from camaudit.walls.region import describe, rectangle
 from camaudit.walls.zone import DeadZone, scored_zone
 
 __all__ = ["SplitTrunk", "split_trunk"]
@@ -85,22 +84,20 @@ def split_trunk(
 
     Raises :class:`WallError` where no crop of the image gives exactly the live cells.
     """
-    cut = cut_at(model, layer, example)
-    with torch.no_grad():
-        activations = cut.trunk(example[:1])
-    h, w = int(activations.shape[2]), int(activations.shape[3])
-    if live_rows is None and dead is None:
-        live_rows = default_live_rows(h)
-    live = ~dead_cells((h, w), live_rows=live_rows, dead=dead)
+    cut, wall = planned(model, layer, example, live_rows=live_rows, dead=dead, rescale=rescale)
+    live = wall.live.cpu()
+    h, w = live.shape
     box = rectangle(live)
     boxes = None if box is None else (box, _crop(cut.trunk, example[:1], box, (h, w)))
     seen = _seen(live, example, boxes)
-    device = activations.device
-    trunk = SplitTrunk(cut.trunk, live.to(device), seen.to(device), boxes)
-    scale = rescaling(cut, activations, live, rescale)
+    trunk = SplitTrunk(cut.trunk, wall.live, seen.to(wall.live.device), boxes)
     zone = DeadZone(~live, ~seen, scored_zone(~live, ~seen), "split trunk", _why(live, boxes))
-    description = {"wall": "split", "layer": cut.layer, "live": describe(live), "rescale": scale}
-    wall = Wall(live.to(device), scale=scale)
+    description = {
+        "wall": "split",
+        "layer": cut.layer,
+        "live": describe(live),
+        "rescale": wall.scale,
+    }
     return WalledModel(
         trunk, wall, cut.head, unwalled=cut, zone=zone, description=description
     ).eval()

@@ -49,6 +49,13 @@ def test_live_rows_that_leave_no_live_or_no_dead_row(live: int) -> None:
         dead_cells((4, 5), live_rows=live)
 
 
+@pytest.mark.parametrize("live", [0, 1, 2])
+def test_a_single_row_of_cells_has_no_live_rows_to_choose(live: int) -> None:
+    with pytest.raises(WallError, match="a single row, so no wall fits"):
+        dead_cells((1, 5), live_rows=live)
+    assert dead_cells((1, 5), dead="left:2").tolist() == [[True, True, False, False, False]]
+
+
 @pytest.mark.parametrize(
     "dead",
     ["", "bottom", "bottom:", "bottom:0", "bottom:-1", "bottom:x", "bottom:1.5", "bottom:²",
