@@ -14,8 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from camaudit.cut import pooled_linear_weight
 from camaudit.errors import DegenerateModelError, UsageError
+from camaudit.linear_head import pooled_linear_weight
 
 __all__ = ["Capture", "Divided", "capture"]
 

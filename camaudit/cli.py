@@ -101,7 +101,7 @@ def _names(_context: click.Context, _option: Any, value: str | None) -> tuple[st
     type=click.IntRange(min=0),
     metavar="N",
     help="Images for the perturbation methods (ScoreCAM and others that run the model "
-    "once a channel). Default: 2 of the embedded photographs, or all of a folder.",
+    "once a channel). Default: 2 of the embedded photographs, or 8 of a folder; a note says so.",
 )
 @click.option(
     "--preprocess",

@@ -12,131 +12,18 @@ the logits on a second image, because detached tensors and kept state leave no t
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from camaudit.errors import LayerError, ModelError, NotApplicableError
+from camaudit.errors import LayerError, ModelError
+from camaudit.sites import Reached, Site, Tracer, find_site, require_eval, visits_of
 
-__all__ = ["Cut", "Head", "Site", "Trunk", "cut_at", "default_layer", "find_site", "require_eval"]
-
-
-class _Reached(BaseException):
-    """Raised by a hook to leave a forward pass; caught by the `owner` of that hook alone."""
-
-    def __init__(self, owner: object, output: Any) -> None:
-        super().__init__()
-        self.owner = owner
-        self.output = output
-
-
-@dataclass(frozen=True)
-class Site:
-    """A layer's place in a forward pass: module `name`, its `call`-th run of `runs`, from 1."""
-
-    name: str
-    module: nn.Module
-    call: int
-    runs: int
-
-    @property
-    def label(self) -> str:
-        """`name`, or `name#call` where the module runs more than once."""
-        return self.name if self.runs == 1 else f"{self.name}#{self.call}"
-
-
-@dataclass(frozen=True)
-class _Visit:
-    """One finished module call during a traced forward pass."""
-
-    name: str
-    module: nn.Module
-    call: int
-    shape: tuple[int, ...] | None
-
-
-class _Tracer:
-    """Forward hooks on every module that rebuild the tree of calls of one forward pass."""
-
-    def __init__(self, model: nn.Module, stop: Site | None = None) -> None:
-        self._names = {module: name for name, module in model.named_modules()}
-        self._stop = stop
-        self._calls: dict[nn.Module, int] = {}
-        self._frames: list[list[tuple[nn.Module, Any]]] = [[]]
-        self.visits: list[_Visit] = []
-        self.before_stop: list[tuple[nn.Module, Any]] = []
-
-    def run(self, model: nn.Module, images: Tensor) -> Any:
-        """One forward pass with the hooks in place; they are removed whatever happens."""
-        handles = []
-        try:
-            for module in self._names:
-                handles.append(module.register_forward_pre_hook(self._enter))
-                handles.append(module.register_forward_hook(self._leave))
-            return model(images)
-        except _Reached as reached:
-            if reached.owner is not self:
-                raise
-            return reached.output
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    def _enter(self, _module: nn.Module, _args: Any) -> None:
-        self._frames.append([])
-
-    def _leave(self, module: nn.Module, _args: Any, output: Any) -> None:
-        self._frames.pop()
-        call = self._calls[module] = self._calls.get(module, 0) + 1
-        shape = tuple(output.shape) if isinstance(output, Tensor) else None
-        self.visits.append(_Visit(self._names[module], module, call, shape))
-        if self._stop is not None and self._stop.module is module and self._stop.call == call:
-            self.before_stop = [finished for frame in self._frames for finished in frame]
-            raise _Reached(self, output)
-        self._frames[-1].append((module, output))
-
-
-def require_eval(model: nn.Module) -> None:
-    """Raise :class:`ModelError` if any part of `model` is in training mode."""
-    training = [name or type(model).__name__ for name, m in model.named_modules() if m.training]
-    if training:
-        raise ModelError(
-            f"the model is in training mode ({_listing(training)}), so dropout and batch "
-            "statistics would change its answers from run to run: call model.eval() first"
-        )
-
-
-def find_site(model: nn.Module, layer: str, example: Tensor) -> Site:
-    """The place that `layer` names: a module's dotted name, or `name#k` for its k-th run.
-
-    Raises :class:`LayerError` for an unknown name (near names are listed), for a module that does
-    not run, and for one that runs several times while no `#k` says which run is meant; raises
-    :class:`ModelError` in training mode, where a forward pass would move batch statistics.
-    """
-    name, mark, number = layer.partition("#")
-    modules = dict(model.named_modules())
-    if not name or name not in modules:
-        known = [n for n in modules if n]
-        near = difflib.get_close_matches(name, known, n=5, cutoff=0.3) or known[-5:]
-        raise LayerError(f"the model has no layer {name!r}; near names: {', '.join(near) or '-'}")
-    runs = sum(visit.module is modules[name] for visit in _visits(model, example))
-    if runs == 0:
-        raise LayerError(f"layer {name!r} never runs in a forward pass: name one that does")
-    if not mark and runs > 1:
-        raise LayerError(
-            f"layer {name!r} runs {runs} times in one forward pass: say which run is meant, "
-            f"{name}#1 to {name}#{runs} (the last is usually the one before the head)"
-        )
-    call = int(number) if number.isdecimal() else (0 if mark else 1)
-    if not 1 <= call <= runs:
-        raise LayerError(f"layer {layer!r}: the run must be 1 to {runs}, got {number!r}")
-    return Site(name, modules[name], call, runs)
+__all__ = ["Cut", "Head", "Trunk", "cut_at", "default_layer"]
 
 
 def default_layer(model: nn.Module, example: Tensor) -> str:
@@ -145,7 +32,7 @@ def default_layer(model: nn.Module, example: Tensor) -> str:
     Pooling and dropout layers are passed over: their input is the map that one wants to see.
     Raises :class:`LayerError` where there is none.
     """
-    visits = _visits(model, example)
+    visits = visits_of(model, example)
     totals: dict[str, int] = {}
     for visit in visits:
         totals[visit.name] = totals.get(visit.name, 0) + 1
@@ -189,12 +76,12 @@ class Trunk(nn.Module):
             nonlocal calls
             calls += 1
             if calls == site.call:
-                raise _Reached(hook, output)
+                raise Reached(hook, output)
 
         handle = site.module.register_forward_hook(hook)
         try:
             self.model(images.clone() if self.mutates_images else images)
-        except _Reached as reached:
+        except Reached as reached:
             if reached.owner is not hook:
                 raise
             return _require_map(reached.output, site)
@@ -295,73 +182,13 @@ def cut_at(model: nn.Module, layer: str, example: Tensor) -> Cut:
         expected = [_require_logits(model(given), 1) for given in (image, other.clone())]
         trunk.mutates_images = image._version > 0
         other_maps = trunk(other)
-        tracer = _Tracer(model, site)
+        tracer = Tracer(model, site)
         activations = _require_map(tracer.run(model, example.clone()), site)
     head = Head(model, site, example, tracer.before_stop)
     head.mutates_images = trunk.mutates_images
     _check_only_path(head, site, example, activations, tracer.before_stop)
     _check_replay(head, [activations, other_maps], expected)
     return Cut(trunk, head, layer=site.label).eval()
-
-
-def pooled_linear_weight(divided: Any, A: Tensor) -> Tensor:
-    """Weight (C×K) of the Linear that reads a spatial mean of the maps (Zhou et al. 2016, eq. 1).
-
-    The head must be `logits = W z + b` with `z_nk = Σ_ij m_ij A_nkij`, one pooling pattern `m`
-    for all channels and images (global average pooling, or the mean over the live cells of a
-    wall). Raises :class:`NotApplicableError` for any other head.
-    """
-    calls: list[tuple[nn.Linear, Tensor, Tensor]] = []
-
-    def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-        if isinstance(module, nn.Linear):
-            calls.append((module, args[0], output))
-
-    handles = [m.register_forward_hook(hook) for m in divided.modules() if isinstance(m, nn.Linear)]
-    try:
-        with torch.enable_grad():
-            leaf = A.detach().requires_grad_(True)
-            logits = divided.read(leaf)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if calls and calls[-1][2] is logits:
-        linear, pooled, _ = calls[-1]
-        if _is_spatial_mean(pooled, leaf):
-            return linear.weight.detach()
-    raise NotApplicableError(
-        "CAM needs a head that is global average pooling followed by one Linear layer; this head "
-        "is something else (use gradcam, which equals CAM where CAM is defined)"
-    )
-
-
-def _is_spatial_mean(pooled: Tensor, A: Tensor) -> bool:
-    """Whether pooled (N×K) is the mean of A over a set of cells, up to one common factor.
-
-    `m_ij` of `Σ_ij m_ij A_nkij` must be the same for every image and channel, and the same on
-    every cell that it does not leave out.
-    """
-    if pooled.shape != A.shape[:2] or not pooled.requires_grad:
-        return False
-    with torch.enable_grad():
-        (m,) = torch.autograd.grad(pooled.sum(), A)
-    pattern = m[:1, :1]
-    used = pattern[pattern != 0]
-    if len(used) < min(2, pattern.numel()):
-        return False
-    same = torch.allclose(m, pattern.expand_as(m), rtol=1e-4, atol=1e-7)
-    same = same and torch.allclose(used, used[0].expand_as(used), rtol=1e-4, atol=0)
-    value = (pattern * A.detach()).sum(dim=(2, 3))
-    scale = float(value.abs().max()) + 1e-12
-    return same and bool((pooled.detach() - value).abs().max() <= 1e-4 * scale)
-
-
-def _visits(model: nn.Module, example: Tensor) -> list[_Visit]:
-    require_eval(model)
-    tracer = _Tracer(model)
-    with torch.no_grad():
-        tracer.run(model, example[:1].clone())
-    return tracer.visits
 
 
 @contextmanager
@@ -514,8 +341,3 @@ def _require_logits(output: Any, images: int) -> Tensor:
             "logits of shape N×C"
         )
     return output
-
-
-def _listing(names: list[str], limit: int = 3) -> str:
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

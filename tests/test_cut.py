@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from camaudit.cut import Cut, cut_at, default_layer, find_site, pooled_linear_weight, require_eval
+from camaudit.cut import Cut, cut_at, default_layer
 from camaudit.errors import LayerError, ModelError, NotApplicableError
+from camaudit.linear_head import pooled_linear_weight
+from camaudit.sites import find_site, require_eval
 from camaudit.walls.insert import insert_wall
 from camaudit.walls.split import split_trunk
 from tests import networks

@@ -96,6 +96,18 @@ class Loop:
         order = {name: place for place, name in enumerate(self.methods)}
         self.records.sort(key=lambda record: order[record.method])  # stable: images keep theirs
 
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of how the methods were run."""
+        slow = [method for method in self.methods if self._limit(method) < len(self.images)]
+        if not slow:
+            return []
+        return [
+            f"{', '.join(slow)} ran on {self.settings.perturbation_count} of {len(self.images)} "
+            "images, because they cost a model or head pass a channel; --perturbation-images "
+            f"{len(self.images)} runs them on all"
+        ]
+
     def label(self, image: StackImage) -> int | None:
         """The image's class in this model's numbering; None where that is not known.
 
@@ -205,8 +217,7 @@ class Loop:
         )
 
     def _limit(self, method: str) -> int:
-        allowed = self.settings.perturbation_count
-        return len(self.images) if allowed is None or not _slow(method) else allowed
+        return self.settings.perturbation_count if _slow(method) else len(self.images)
 
     def _unit(self, method: str) -> int:
         """Work of one image: about the channels of the layer for a perturbation method."""

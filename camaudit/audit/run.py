@@ -158,7 +158,7 @@ def _outcome(
             scored_fraction=zone.scored_fraction,
             seed=settings.seed,
         ),
-        warnings=[*subject.warnings, *images.warnings, *_skipped(images)],
+        warnings=[*subject.warnings, *images.warnings, *loop.notes, *_skipped(images)],
         timing=clock.to_dict(),
     )
     return Outcome(results, _gallery(loop, zone))

@@ -27,8 +27,8 @@ class Settings:
     methods: registry names, None for all.
     images: a folder of images or of one sub-folder a class, None for the embedded photographs.
     num_images: how many images, None for every embedded photograph or 20 of a folder.
-    perturbation_images: how many of them the perturbation methods take, None for 2 of the
-        embedded photographs or all of a folder.
+    perturbation_images: how many of them the perturbation methods take, which run the model once
+        a channel; None for 2 of the embedded photographs or 8 of a folder.
     preprocess: "imagenet", "lite" or MEAN/STD; None for the spec's own, else imagenet.
     image_size: height and width in pixels.
     seed: seeds weights without a file, image pairs, crops, random controls and the bootstrap.
@@ -75,11 +75,11 @@ class Settings:
         return self.num_images or (None if self.images is None else 20)
 
     @property
-    def perturbation_count(self) -> int | None:
-        """How many images the perturbation methods take; None takes all."""
+    def perturbation_count(self) -> int:
+        """How many images the perturbation methods take at most."""
         if self.perturbation_images is not None:
             return self.perturbation_images
-        return 2 if self.images is None else None
+        return 2 if self.images is None else 8
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; paths as they were given."""

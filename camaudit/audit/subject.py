@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from camaudit.audit.settings import Settings
-from camaudit.cut import default_layer, require_eval
+from camaudit.cut import default_layer
 from camaudit.data.preprocess import Normalisation, parse_preprocess
 from camaudit.errors import DegenerateModelError, LayerError, ModelError, WallError
 from camaudit.models.loading import LoadedModel, load_model, resolve_device
 from camaudit.models.weights import file_sha256, read_state_dict, state_sha256
+from camaudit.sites import require_eval
 from camaudit.walls import (
     WalledModel,
     insert_wall,

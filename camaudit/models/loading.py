@@ -16,10 +16,10 @@ import torch
 import torchvision
 from torch import nn
 
-from camaudit.cut import require_eval
 from camaudit.errors import DeviceError, ModelError
 from camaudit.models import lite0
 from camaudit.models.weights import file_sha256, load_weights
+from camaudit.sites import require_eval
 
 __all__ = ["LoadedModel", "load_model", "resolve_device"]
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from camaudit.cut import Cut, Trunk, cut_at, find_site
+from camaudit.cut import Cut, Trunk, cut_at
 from camaudit.errors import WallError
+from camaudit.sites import find_site
 from camaudit.walls.receptive import chain_of, reach
 from camaudit.walls.region import dead_cells, default_live_rows, describe
 from camaudit.walls.zone import DeadZone, scored_zone

@@ -203,6 +203,11 @@ def test_perturbation_methods_take_fewer_images_and_say_so(settings: Settings) -
     counts = {entry.method: entry.n for entry in outcome.results.summary}
     assert {counts[name] for name in ("scorecam", "scorecam++", "ablationcam")} == {3}
     assert {counts[name] for name in ("gradcam", "eigencam", "uniform")} == {5}
+    (note,) = [text for text in outcome.results.warnings if "--perturbation-images" in text]
+    assert note.startswith("scorecam, scorecam++, ablationcam ran on 3 of 5 images")
+    everything = run_audit(replace(settings, perturbation_images=5, methods=("scorecam",)))
+    assert not [text for text in everything.results.warnings if "--perturbation-images" in text]
+    assert (settings.perturbation_count, Settings().perturbation_count) == (8, 2)
     none = run_audit(replace(settings, perturbation_images=0, methods=("scorecam", "gradcam")))
     assert [entry.n for entry in none.results.summary] == [0, 5]
     assert none.results.summary[0].mu_l1.mean is None

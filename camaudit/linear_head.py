@@ -1,0 +1,64 @@
+"""The head that CAM needs: one Linear layer on a spatial mean of the maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camaudit.errors import NotApplicableError
+
+__all__ = ["pooled_linear_weight"]
+
+
+def pooled_linear_weight(divided: Any, A: Tensor) -> Tensor:
+    """Weight (C×K) of the Linear that reads a spatial mean of the maps (Zhou et al. 2016, eq. 1).
+
+    The head must be `logits = W z + b` with `z_nk = Σ_ij m_ij A_nkij`, one pooling pattern `m`
+    for all channels and images (global average pooling, or the mean over the live cells of a
+    wall). Raises :class:`NotApplicableError` for any other head.
+    """
+    calls: list[tuple[nn.Linear, Tensor, Tensor]] = []
+
+    def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(module, nn.Linear):
+            calls.append((module, args[0], output))
+
+    handles = [m.register_forward_hook(hook) for m in divided.modules() if isinstance(m, nn.Linear)]
+    try:
+        with torch.enable_grad():
+            leaf = A.detach().requires_grad_(True)
+            logits = divided.read(leaf)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if calls and calls[-1][2] is logits:
+        linear, pooled, _ = calls[-1]
+        if _is_spatial_mean(pooled, leaf):
+            return linear.weight.detach()
+    raise NotApplicableError(
+        "CAM needs a head that is global average pooling followed by one Linear layer; this head "
+        "is something else (use gradcam, which equals CAM where CAM is defined)"
+    )
+
+
+def _is_spatial_mean(pooled: Tensor, A: Tensor) -> bool:
+    """Whether pooled (N×K) is the mean of A over a set of cells, up to one common factor.
+
+    `m_ij` of `Σ_ij m_ij A_nkij` must be the same for every image and channel, and the same on
+    every cell that it does not leave out.
+    """
+    if pooled.shape != A.shape[:2] or not pooled.requires_grad:
+        return False
+    with torch.enable_grad():
+        (m,) = torch.autograd.grad(pooled.sum(), A)
+    pattern = m[:1, :1]
+    used = pattern[pattern != 0]
+    if len(used) < min(2, pattern.numel()):
+        return False
+    same = torch.allclose(m, pattern.expand_as(m), rtol=1e-4, atol=1e-7)
+    same = same and torch.allclose(used, used[0].expand_as(used), rtol=1e-4, atol=0)
+    value = (pattern * A.detach()).sum(dim=(2, 3))
+    scale = float(value.abs().max()) + 1e-12
+    return same and bool((pooled.detach() - value).abs().max() <= 1e-4 * scale)

@@ -1,0 +1,144 @@
+"""Where a layer stands in a forward pass: naming its run, and tracing what ran before it."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from camaudit.errors import LayerError, ModelError
+
+__all__ = ["Reached", "Site", "Tracer", "Visit", "find_site", "require_eval", "visits_of"]
+
+
+class Reached(BaseException):
+    """Raised by a hook to leave a forward pass; caught by the `owner` of that hook alone."""
+
+    def __init__(self, owner: object, output: Any) -> None:
+        super().__init__()
+        self.owner = owner
+        self.output = output
+
+
+@dataclass(frozen=True)
+class Site:
+    """A layer's place in a forward pass: module `name`, its `call`-th run of `runs`, from 1."""
+
+    name: str
+    module: nn.Module
+    call: int
+    runs: int
+
+    @property
+    def label(self) -> str:
+        """`name`, or `name#call` where the module runs more than once."""
+        return self.name if self.runs == 1 else f"{self.name}#{self.call}"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One finished module call during a traced forward pass."""
+
+    name: str
+    module: nn.Module
+    call: int
+    shape: tuple[int, ...] | None
+
+
+class Tracer:
+    """Forward hooks on every module that rebuild the tree of calls of one forward pass.
+
+    After :meth:`run`, `visits` lists the finished calls; with a `stop`, the pass ends there and
+    `before_stop` holds the outermost calls that had finished, with what they returned.
+    """
+
+    def __init__(self, model: nn.Module, stop: Site | None = None) -> None:
+        self._names = {module: name for name, module in model.named_modules()}
+        self._stop = stop
+        self._calls: dict[nn.Module, int] = {}
+        self._frames: list[list[tuple[nn.Module, Any]]] = [[]]
+        self.visits: list[Visit] = []
+        self.before_stop: list[tuple[nn.Module, Any]] = []
+
+    def run(self, model: nn.Module, images: Tensor) -> Any:
+        """One forward pass with the hooks in place; they are removed whatever happens."""
+        handles = []
+        try:
+            for module in self._names:
+                handles.append(module.register_forward_pre_hook(self._enter))
+                handles.append(module.register_forward_hook(self._leave))
+            return model(images)
+        except Reached as reached:
+            if reached.owner is not self:
+                raise
+            return reached.output
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _enter(self, _module: nn.Module, _args: Any) -> None:
+        self._frames.append([])
+
+    def _leave(self, module: nn.Module, _args: Any, output: Any) -> None:
+        self._frames.pop()
+        call = self._calls[module] = self._calls.get(module, 0) + 1
+        shape = tuple(output.shape) if isinstance(output, Tensor) else None
+        self.visits.append(Visit(self._names[module], module, call, shape))
+        if self._stop is not None and self._stop.module is module and self._stop.call == call:
+            self.before_stop = [finished for frame in self._frames for finished in frame]
+            raise Reached(self, output)
+        self._frames[-1].append((module, output))
+
+
+def require_eval(model: nn.Module) -> None:
+    """Raise :class:`ModelError` if any part of `model` is in training mode."""
+    training = [name or type(model).__name__ for name, m in model.named_modules() if m.training]
+    if training:
+        raise ModelError(
+            f"the model is in training mode ({_listing(training)}), so dropout and batch "
+            "statistics would change its answers from run to run: call model.eval() first"
+        )
+
+
+def find_site(model: nn.Module, layer: str, example: Tensor) -> Site:
+    """The place that `layer` names: a module's dotted name, or `name#k` for its k-th run.
+
+    Raises :class:`LayerError` for an unknown name (near names are listed), for a module that does
+    not run, and for one that runs several times while no `#k` says which run is meant; raises
+    :class:`ModelError` in training mode, where a forward pass would move batch statistics.
+    """
+    name, mark, number = layer.partition("#")
+    modules = dict(model.named_modules())
+    if not name or name not in modules:
+        known = [n for n in modules if n]
+        near = difflib.get_close_matches(name, known, n=5, cutoff=0.3) or known[-5:]
+        raise LayerError(f"the model has no layer {name!r}; near names: {', '.join(near) or '-'}")
+    runs = sum(visit.module is modules[name] for visit in visits_of(model, example))
+    if runs == 0:
+        raise LayerError(f"layer {name!r} never runs in a forward pass: name one that does")
+    if not mark and runs > 1:
+        raise LayerError(
+            f"layer {name!r} runs {runs} times in one forward pass: say which run is meant, "
+            f"{name}#1 to {name}#{runs} (the last is usually the one before the head)"
+        )
+    call = int(number) if number.isdecimal() else (0 if mark else 1)
+    if not 1 <= call <= runs:
+        raise LayerError(f"layer {layer!r}: the run must be 1 to {runs}, got {number!r}")
+    return Site(name, modules[name], call, runs)
+
+
+def visits_of(model: nn.Module, example: Tensor) -> list[Visit]:
+    """Every finished module call of one forward pass, in the order in which they ended."""
+    require_eval(model)
+    tracer = Tracer(model)
+    with torch.no_grad():
+        tracer.run(model, example[:1].clone())
+    return tracer.visits
+
+
+def _listing(names: list[str], limit: int = 3) -> str:
+    shown = ", ".join(names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
