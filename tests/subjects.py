@@ -161,6 +161,9 @@ FACTORY = dedent(
         return build().bfloat16()
 
 
+    instance = build()
+
+
     def grey():
         pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
         return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), pooled).eval()

@@ -163,6 +163,7 @@ MISUSE: dict[str, tuple[dict[str, Any], int, str]] = {
     "import exits": ({"model": "{exiting}:build"}, 2, r"SystemExit"),
     "factory exits": ({"model": "{factory}:leave"}, 2, r"failed: SystemExit"),
     "forward exits": ({"model": "{factory}:leave_later"}, 2, r"SystemExit"),
+    "a model for a factory": ({"model": "{factory}:instance"}, 2, r"is a model, not a factory"),
     "TorchScript": ({"model": "{factory}:scripted"}, 2, r"TorchScript"),
     "two inputs": ({"model": "{factory}:two_inputs"}, 2, r"expected a model that takes one batch"),
     "NaN on the images alone": ({"model": "{factory}:roots", "layer": "trunk",

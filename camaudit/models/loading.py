@@ -121,6 +121,11 @@ def _torchvision(name: str) -> nn.Module:
 def _factory(source: str, name: str) -> Callable[[], Any]:
     module = _from_file(Path(source)) if source.endswith(".py") else _from_import(source)
     factory = getattr(module, name, None)
+    if isinstance(factory, nn.Module):
+        raise ModelError(
+            f"{name!r} in {source!r} is a model, not a factory: write a function without arguments "
+            "that returns it"
+        )
     if not callable(factory):
         found = sorted(key for key, value in vars(module).items() if callable(value))
         near = ", ".join(difflib.get_close_matches(name, found, n=3)) or "none near"

@@ -47,7 +47,7 @@ def perturb(images: Tensor, dead: Tensor, kind: str, generator: torch.Generator)
             "constant": lambda: draw.flatten()[0].expand_as(images),
         }
         changed = changes[kind]()
-    return torch.where(where, changed, images)
+    return torch.empty_like(images).copy_(torch.where(where, changed, images))  # the same strides
 
 
 def verify_zone(

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor
 
+from camaudit.audit.run import run_audit
+from camaudit.audit.settings import Settings
 from camaudit.capture import Capture, capture
 from camaudit.maps import upsample
 from camaudit.methods import compute
 from camaudit.methods.decomposition import first_component
 from camaudit.methods.gradient import gradcam_plus_plus
 from camaudit.metrics.dead_zone import dead_zone_figures
-from camaudit.walls import WalledModel
+from camaudit.walls import WalledModel, verify_zone
 
 TOLERANCE = 1e-4
 
@@ -118,3 +120,27 @@ def test_the_unmasked_twin_sees_the_dead_rows(paper_vgg16: WalledModel, image: T
     with torch.no_grad():
         assert not torch.equal(twin(image), twin(changed))
         assert torch.equal(paper_vgg16(image), paper_vgg16(changed))
+
+
+def test_the_zone_holds_bit_for_bit_in_either_memory_layout(
+    paper_vgg16: WalledModel, image: Tensor
+) -> None:
+    for layout in (torch.contiguous_format, torch.channels_last):
+        found = verify_zone(
+            paper_vgg16, image.to(memory_format=layout), paper_vgg16.zone, perturbations=7
+        )
+        assert found.bit_equal
+        assert found.passed
+
+
+def test_the_papers_network_is_audited_from_settings() -> None:
+    outcome = run_audit(
+        Settings(wall="vgg16", methods=("gradcam", "hirescam", "uniform"), num_images=1)
+    )
+    zone = outcome.results.provenance.zone
+    assert zone["verified"] is True
+    assert zone["pixel_dead_rows"] == list(range(170, 224))
+    mass = {entry.method: entry.mu_l1.mean for entry in outcome.results.summary}
+    assert mass["hirescam"] == 0
+    assert mass["uniform"] == pytest.approx(54 / 224, abs=1e-6)
+    assert (mass["gradcam"] or 0) > 0

@@ -234,3 +234,14 @@ def test_linear_model_shows_each_kind_at_work(batch: Tensor) -> None:
     for kind in PERTURBATIONS:
         other = perturb(batch, zone.pixel_dead, kind, generator)
         assert not torch.equal(model(other), model(batch)), kind
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("kind", PERTURBATIONS)
+def test_a_perturbed_image_keeps_its_memory_layout(kind: str, layout: torch.memory_format) -> None:
+    """Another layout would take other convolution kernels, and differ by rounding alone."""
+    images = torch.randn(2, 3, 16, 16).to(memory_format=layout)
+    dead = torch.zeros(16, 16, dtype=torch.bool)
+    dead[9:] = True
+    changed = perturb(images, dead, kind, torch.Generator().manual_seed(0))
+    assert changed.stride() == images.stride()
