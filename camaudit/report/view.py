@@ -200,7 +200,7 @@ def accuracy_text(accuracy: object) -> str:
     if not isinstance(accuracy, dict):
         return "Top-1 accuracy was not measured: the images carry no labels."
     parts = [
-        f"{figures.percent(accuracy[key])} {label}"
+        f"{100 * accuracy[key]:.1f} % {label}"
         for key, label in (("walled", "with the wall"), ("unwalled", "without"))
         if accuracy.get(key) is not None
     ]
@@ -209,8 +209,9 @@ def accuracy_text(accuracy: object) -> str:
     agreement = accuracy.get("agreement")
     if not parts and agreement is None:
         return "Top-1 accuracy was not measured."
-    same = f"same top-1 class on {figures.percent(agreement)} of all images"
-    agree = "" if agreement is None else same
+    agree = (
+        "" if agreement is None else f"same top-1 class on {100 * agreement:.1f} % of all images"
+    )
     if not parts:
         return (
             f"With and without the wall: {agree}. Top-1 accuracy was not measured: no image has a "

@@ -231,7 +231,7 @@ def test_unscored_reasons_are_counted(results: Results) -> None:
          "Top-1 accuracy on 400 images: 79.0 % with the wall, 88.0 % without; same top-1 class "
          "on 85.0 % of all images."),
         ({"n": 1, "walled": 0.0, "unwalled": None, "agreement": None},
-         "Top-1 accuracy on 1 image: 0 (exact) with the wall."),
+         "Top-1 accuracy on 1 image: 0.0 % with the wall."),
         ({"n": 0, "walled": None, "unwalled": None, "agreement": 0.8},
          "With and without the wall: same top-1 class on 80.0 % of all images. Top-1 accuracy was "
          "not measured: no image has a label that the model knows."),
