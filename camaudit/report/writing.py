@@ -62,7 +62,8 @@ def write_results(results: Results, folder: str | os.PathLike[str]) -> Path:
     OutputError
         if the file cannot be written; an earlier one is then unchanged.
     """
-    return _write(_encode(results), _folder(folder), RESULTS_NAME)
+    (path,) = _write({RESULTS_NAME: _encode(results)}, _folder(folder))
+    return path
 
 
 def write_report(html: str, folder: str | os.PathLike[str]) -> Path:
@@ -73,7 +74,8 @@ def write_report(html: str, folder: str | os.PathLike[str]) -> Path:
     OutputError
         if the file cannot be written; an earlier one is then unchanged.
     """
-    return _write(html, _folder(folder), REPORT_NAME)
+    (path,) = _write({REPORT_NAME: html}, _folder(folder))
+    return path
 
 
 def write_run(results: Results, html: str, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
@@ -90,21 +92,8 @@ def write_run(results: Results, html: str, folder: str | os.PathLike[str]) -> tu
         if a file cannot be written; the earlier ones are then unchanged.
     """
     texts = {RESULTS_NAME: _encode(results), REPORT_NAME: html}
-    target = _folder(folder)
-    staged = {name: _temporary(target, name) for name in texts}
-    try:
-        for name, text in texts.items():
-            _write_synced(staged[name], text.encode("utf-8", "backslashreplace"))
-        for name, temporary in staged.items():
-            temporary.replace(target / name)
-        _sync_folder(target)
-    except OSError as error:
-        raise _translated(target, error) from error
-    finally:
-        for temporary in staged.values():
-            with suppress(OSError):
-                temporary.unlink()
-    return target / RESULTS_NAME, target / REPORT_NAME
+    results_path, report_path = _write(texts, _folder(folder))
+    return results_path, report_path
 
 
 def _encode(results: Results) -> str:
@@ -149,23 +138,26 @@ def _folder(folder: str | os.PathLike[str]) -> Path:
     return target
 
 
-def _write(text: str, folder: Path, name: str) -> Path:
-    """Write beside the target, sync, then rename: readers see the old file or the new one.
+def _write(texts: dict[str, str], folder: Path) -> list[Path]:
+    """Write all beside their targets, sync, then rename: readers see the old files or the new.
 
     Lone surrogates, as undecodable file names bring them, are written as backslash escapes,
     which is also their JSON form.
     """
-    target, temporary = folder / name, _temporary(folder, name)
+    staged = {name: _temporary(folder, name) for name in texts}
     try:
-        _write_synced(temporary, text.encode("utf-8", "backslashreplace"))
-        temporary.replace(target)
+        for name, text in texts.items():
+            _write_synced(staged[name], text.encode("utf-8", "backslashreplace"))
+        for name, temporary in staged.items():
+            temporary.replace(folder / name)
         _sync_folder(folder)
     except OSError as error:
-        raise _translated(target, error) from error
+        raise _translated(folder, error) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
-    return target
+        for temporary in staged.values():
+            with suppress(OSError):
+                temporary.unlink()
+    return [folder / name for name in texts]
 
 
 def _temporary(folder: Path, name: str) -> Path:
