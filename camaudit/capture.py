@@ -1,6 +1,7 @@
 """One forward and one gradient of the head: everything that saliency methods read.
 
-`A` = output of the target layer (N×K×h×w), `G = ∂s_c/∂A`, `s_c` the target logit. The trunk runs
+`A` = output of the target layer (N×K×h×w), `G = ∂s/∂A`, `s` the score that is explained (the
+target logit unless an :class:`camaudit.objective.Objective` says otherwise). The trunk runs
 without autograd and the gradient stops at `A`: nothing below the target layer is differentiated,
 and no parameter's `.grad` is touched.
 """
@@ -8,16 +9,19 @@ and no parameter's `.grad` is touched.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from camaudit.errors import DegenerateModelError, UsageError
 from camaudit.linear_head import pooled_linear_weight
+from camaudit.objective import Objective, Score
 
 __all__ = ["Capture", "Divided", "capture"]
+
+_TENSORS = ("images", "activations", "gradients", "logits", "targets", "scores")
 
 
 class Divided(Protocol):
@@ -37,11 +41,13 @@ class Divided(Protocol):
 class Capture:
     """What a batch left at the target layer.
 
-    images (N×C×H×W), activations and gradients (N×K×h×w), logits (N×C), targets (N, int64),
-    scores (N) = logits at the targets. `head` maps M×K×h×w to M×C and `model` M×C×H×W to M×C,
-    both without autograd. `linear_weight()` is the class weight (C×K) of a pooled Linear head or
-    raises :class:`camaudit.errors.NotApplicableError`. `batch_size` bounds the images of one
-    perturbation forward.
+    images (N×C×H×W), activations and gradients (N×K×h×w), logits (N×C), targets (N, int64) and
+    scores (N). `head` maps M×K×h×w to logits M×C and `model` M×C×H×W to logits M×C; both can be
+    differentiated, and :func:`camaudit.methods.compute` runs methods without autograd.
+    `linear_weight()` is the class weight (C×K) of a pooled Linear head or raises
+    :class:`camaudit.errors.NotApplicableError`. `objective` binds logits to scores.
+    `batch_size` bounds the images of one perturbation forward. `memo` holds, for each image, what
+    methods have in common (the logits of masked images).
     """
 
     images: Tensor
@@ -53,7 +59,18 @@ class Capture:
     head: Callable[[Tensor], Tensor]
     model: Callable[[Tensor], Tensor]
     linear_weight: Callable[[], Tensor]
+    objective: Score
+    divided: Divided
     batch_size: int = 16
+    memo: tuple[dict[Any, Any], ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._share(tuple({} for _ in self.images))
+
+    def _share(self, memo: tuple[dict[Any, Any], ...]) -> Capture:
+        """Take over what another capture of the same activations has computed already."""
+        object.__setattr__(self, "memo", memo)
+        return self
 
     def __len__(self) -> int:
         return len(self.images)
@@ -65,8 +82,45 @@ class Capture:
 
     def rows(self, start: int, stop: int) -> Capture:
         """The capture of images start … stop − 1, without computing anything again."""
-        fields = ("images", "activations", "gradients", "logits", "targets", "scores")
-        return replace(self, **{name: getattr(self, name)[start:stop] for name in fields})
+        sliced: dict[str, Any] = {name: getattr(self, name)[start:stop] for name in _TENSORS}
+        part = replace(self, **sliced, objective=self.objective.rows(start, stop))
+        return part._share(self.memo[start:stop])
+
+    def score(self, logits: Tensor, row: int) -> Tensor:
+        """Scores (M) of logits (M×C) that all belong to image `row`."""
+        return self.objective(logits, torch.full((len(logits),), row, device=logits.device))
+
+    def gradient_at(self, activations: Tensor, objective: Score | None = None) -> Tensor:
+        """`∂s/∂A` (N×K×h×w) of the head at other activations of the same images."""
+        score = objective or self.objective
+        return _differentiated(self.head, activations, lambda _: score)[3]
+
+    def explaining(self, objective: Objective, *, targets: Tensor | None = None) -> Capture:
+        """The same images and activations, explained by another score; one head pass.
+
+        `targets` (N, int64) default to the present ones. Masked images are not run again.
+        """
+        classes = self.targets if targets is None else _resolve_targets(targets, self.logits)
+        bound = objective.bind(self.logits, classes)
+        _, _, scores, gradients = _differentiated(self.head, self.activations, lambda _: bound)
+        other = replace(self, gradients=gradients, targets=classes, scores=scores, objective=bound)
+        return other._share(self.memo)
+
+    def again(self, images: Tensor) -> Capture:
+        """The capture of other images (N×C×H×W) with the same score, image for image."""
+        with torch.no_grad():
+            activations = self.divided.trunk(images).detach()
+        logits, _, scores, gradients = _differentiated(
+            self.head, activations, lambda _: self.objective
+        )
+        return replace(
+            self,
+            images=images,
+            activations=activations,
+            gradients=gradients,
+            logits=logits,
+            scores=scores,
+        )
 
 
 def capture(
@@ -74,34 +128,49 @@ def capture(
     images: Tensor,
     *,
     targets: Tensor | None = None,
+    objective: Objective | None = None,
     batch_size: int = 16,
 ) -> Capture:
     """Run `divided` once on `images` (N×C×H×W) and differentiate its head once.
 
-    `targets` (N, int64) defaults to the model's top-1. Raises :class:`DegenerateModelError` where
-    logits are not finite and :class:`UsageError` for targets that do not fit.
+    `targets` (N, int64) defaults to the model's top-1, `objective` to the target's logit. Raises
+    :class:`DegenerateModelError` where logits are not finite and :class:`UsageError` for targets
+    or objectives that do not fit.
     """
-    with torch.inference_mode(False):
-        with torch.no_grad():
-            activations = divided.trunk(images).detach()
-        leaf = activations.clone().requires_grad_(True)
-        with torch.enable_grad():
-            logits = divided.read(leaf)
-            targets = _resolve_targets(targets, logits)
-            scores = logits.gather(1, targets[:, None]).squeeze(1)
-            (gradients,) = torch.autograd.grad(scores.sum(), leaf)
+    with torch.no_grad():
+        activations = divided.trunk(images).detach()
+
+    def bind(logits: Tensor) -> Score:
+        return (objective or Objective()).bind(logits, _resolve_targets(targets, logits))
+
+    logits, bound, scores, gradients = _differentiated(divided.read, activations, bind)
     return Capture(
         images=images,
         activations=activations,
         gradients=gradients,
-        logits=logits.detach(),
-        targets=targets,
-        scores=scores.detach(),
-        head=torch.no_grad()(divided.read),
-        model=torch.no_grad()(divided.logits),
+        logits=logits,
+        targets=bound.classes,
+        scores=scores,
+        head=divided.read,
+        model=divided.logits,
         linear_weight=lambda: pooled_linear_weight(divided, activations),
+        objective=bound,
+        divided=divided,
         batch_size=batch_size,
     )
+
+
+def _differentiated(
+    head: Callable[[Tensor], Tensor], activations: Tensor, bind: Callable[[Tensor], Score]
+) -> tuple[Tensor, Score, Tensor, Tensor]:
+    """Logits, the score that `bind` makes of them, its values and `∂s/∂A`, all detached."""
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = activations.detach().clone().requires_grad_(True)
+        logits = head(leaf)
+        score = bind(logits.detach())
+        scores = score(logits, torch.arange(len(logits), device=logits.device))
+        (gradients,) = torch.autograd.grad(scores.sum(), leaf)
+    return logits.detach(), score, scores.detach(), gradients
 
 
 def _resolve_targets(targets: Tensor | None, logits: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
-"""Saliency maps as tensors: bilinear upsampling and the separate, named min-max step."""
+"""Maps and images as tensors: upsampling, blurring, and the separate, named min-max step."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["minmax", "upsample"]
+__all__ = ["blur", "minmax", "upsample"]
 
 
 def upsample(maps: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
@@ -30,3 +32,18 @@ def minmax(maps: Tensor) -> Tensor:
     span = maps.amax(dim=(-2, -1), keepdim=True) - low
     undefined = torch.full_like(span, torch.nan)
     return (maps - low) / torch.where(span > 0, span, undefined)
+
+
+def blur(images: Tensor, *, sigma: float = 5.0) -> Tensor:
+    """Gaussian blur of images (N×C×H×W), standard deviation in pixels, edges replicated.
+
+    The kernel reaches 3 sigma and sums to 1, so a constant image stays as it is.
+    """
+    radius = math.ceil(3 * sigma)
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    kernel = torch.exp(-0.5 * (offsets / sigma).square())
+    kernel = (kernel / kernel.sum()).to(images)
+    flat = images.reshape(-1, 1, *images.shape[-2:])
+    padded = F.pad(flat, (radius,) * 4, mode="replicate")
+    blurred = F.conv2d(F.conv2d(padded, kernel[None, None, None, :]), kernel[None, None, :, None])
+    return blurred.reshape(images.shape)

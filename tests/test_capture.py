@@ -132,12 +132,14 @@ def test_capture_works_inside_no_grad() -> None:
     assert torch.equal(inside.gradients, outside.gradients)
 
 
-def test_head_and_model_run_without_autograd() -> None:
+def test_head_and_model_can_be_differentiated() -> None:
     captured = capture(cut_at(build("gap linear"), "body", images(1)), images(2))
     A = captured.activations.clone().requires_grad_(True)
-    for logits in (captured.head(A), captured.model(images(2).requires_grad_(True))):
-        assert not logits.requires_grad
-        assert torch.equal(logits, captured.logits)
+    x = images(2).requires_grad_(True)
+    assert torch.autograd.grad(captured.head(A).sum(), A)[0].any()
+    assert torch.autograd.grad(captured.model(x).sum(), x)[0].any()
+    assert torch.equal(captured.head(A), captured.logits)
+    assert torch.equal(captured.model(images(2)), captured.logits)
 
 
 # ----------------------------------------------------------------------------------- targets

@@ -225,4 +225,4 @@ class Loop:
 
 
 def _slow(method: str) -> bool:
-    return METHODS[method].info.family == "perturbation"
+    return METHODS[method].info.many_passes

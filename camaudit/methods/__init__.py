@@ -3,17 +3,18 @@
 A method never learns of walls, metrics or audits, and never normalises.
 """
 
-from camaudit.methods import activation, controls, decomposition, gradient, perturbation
+from camaudit.methods import ablation, activation, controls, decomposition, gradient, scores
 from camaudit.methods.base import METHODS, MethodInfo, compute, method_names
 
 __all__ = [
     "METHODS",
     "MethodInfo",
+    "ablation",
     "activation",
     "compute",
     "controls",
     "decomposition",
     "gradient",
     "method_names",
-    "perturbation",
+    "scores",
 ]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 
 from camaudit.capture import Capture
-from camaudit.methods.base import METHODS, MethodInfo, weighted_sum
+from camaudit.methods.base import MethodInfo, method, weighted_sum
 
 __all__ = ["cam"]
 
 
-@METHODS.register(
+@method(
     "cam",
     MethodInfo(
         paper="Zhou et al. 2016, Learning Deep Features for Discriminative Localization",
@@ -23,6 +23,9 @@ __all__ = ["cam"]
 def cam(capture: Capture) -> Tensor:
     """`L = ReLU(Σ_k W_ck A_k)`, `W` the Linear after global average pooling (Zhou 2016, eq. 2).
 
-    Returns N×h×w. Raises :class:`camaudit.errors.NotApplicableError` for any other head.
+    For a contrastive or counterfactual score the row `W_c` becomes `v W`, `v` the score's
+    coefficients. Returns N×h×w. Raises :class:`camaudit.errors.NotApplicableError` for any other
+    head and for a custom score.
     """
-    return weighted_sum(capture.linear_weight()[capture.targets], capture.activations)
+    v = capture.objective.coefficients(capture.logits)
+    return weighted_sum(v @ capture.linear_weight(), capture.activations)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -13,7 +13,16 @@ from camaudit.capture import Capture
 from camaudit.errors import DuplicateNameError, UnknownNameError
 from camaudit.registry import Registry
 
-__all__ = ["FAMILIES", "METHODS", "Family", "MethodInfo", "compute", "method_names", "weighted_sum"]
+__all__ = [
+    "FAMILIES",
+    "METHODS",
+    "Family",
+    "MethodInfo",
+    "compute",
+    "method",
+    "method_names",
+    "weighted_sum",
+]
 
 Family = Literal["activation", "gradient", "decomposition", "perturbation", "control"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -24,7 +33,9 @@ class MethodInfo:
     """Where a method comes from and what it costs.
 
     `cost` counts passes an image beyond the shared capture: K channels of the target layer,
-    `model` passes start at the image, `head` passes at the target layer.
+    `model` passes start at the image, `head` passes at the target layer. `many_passes` marks a
+    method whose model passes grow with the channels or with a number of samples: an audit limits
+    the images that it takes.
     """
 
     paper: str
@@ -34,11 +45,28 @@ class MethodInfo:
     cost: str
     needs_gradients: bool = False
     seeded: bool = False
+    many_passes: bool = False
 
+
+Function = TypeVar("Function", bound=Callable[..., Tensor])
 
 METHODS: Registry[Callable[..., Tensor], MethodInfo] = Registry(
     "method", duplicate=DuplicateNameError, unknown=UnknownNameError
 )
+
+
+def method(name: str, info: MethodInfo) -> Callable[[Function], Function]:
+    """Register a saliency method under `name`; it always runs without autograd.
+
+    A method that needs a derivative of its own turns autograd on where it takes it.
+    """
+
+    def register(function: Function) -> Function:
+        quiet = torch.no_grad()(function)
+        METHODS.register(name, info)(quiet)
+        return quiet
+
+    return register
 
 
 def method_names() -> list[str]:
@@ -49,8 +77,7 @@ def method_names() -> list[str]:
 def compute(name: str, capture: Capture, *, seed: int = 0) -> Tensor:
     """Raw maps (N×h×w or N×H×W, ≥ 0) of method `name`; `seed` reaches seeded methods only."""
     entry = METHODS[name]
-    with torch.no_grad():
-        return entry.function(capture, seed=seed) if entry.info.seeded else entry.function(capture)
+    return entry.function(capture, seed=seed) if entry.info.seeded else entry.function(capture)
 
 
 def weighted_sum(weights: Tensor, A: Tensor) -> Tensor:

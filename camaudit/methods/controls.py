@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from camaudit.capture import Capture
-from camaudit.methods.base import METHODS, MethodInfo
+from camaudit.methods.base import MethodInfo, method
+from camaudit.methods.noise import generator
 
 __all__ = ["gaussian", "random", "sobel", "uniform"]
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 
 
-@METHODS.register(
+@method(
     "uniform",
     MethodInfo(
         paper="control",
@@ -32,7 +31,7 @@ def uniform(capture: Capture) -> Tensor:
     return capture.images.new_ones(len(capture), *capture.size)
 
 
-@METHODS.register(
+@method(
     "random",
     MethodInfo(
         paper="control",
@@ -49,16 +48,11 @@ def random(capture: Capture, *, seed: int = 0) -> Tensor:
     The stream of an image depends on `seed` and on its pixels alone, not on its place in a batch.
     """
     h, w = capture.activations.shape[-2:]
-    maps = [_generator(seed, image).random((h, w)) for image in capture.images]
+    maps = [generator(seed, image).random((h, w)) for image in capture.images]
     return torch.as_tensor(np.stack(maps)).to(capture.activations)
 
 
-def _generator(seed: int, image: Tensor) -> np.random.Generator:
-    pixels = image.detach().float().contiguous().cpu().numpy().tobytes()
-    return np.random.default_rng([seed, zlib.crc32(pixels)])
-
-
-@METHODS.register(
+@method(
     "gaussian",
     MethodInfo(
         paper="control",
@@ -78,7 +72,7 @@ def gaussian(capture: Capture) -> Tensor:
     return bump.expand(len(capture), -1, -1).clone()
 
 
-@METHODS.register(
+@method(
     "sobel",
     MethodInfo(
         paper="control (edge detector; Adebayo et al. 2018, Sanity Checks for Saliency Maps)",

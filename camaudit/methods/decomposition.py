@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from camaudit.capture import Capture
-from camaudit.methods.base import METHODS, MethodInfo
+from camaudit.methods.base import MethodInfo, method
 
 __all__ = ["eigencam", "first_component"]
 
 
-@METHODS.register(
+@method(
     "eigencam",
     MethodInfo(
         paper="Bany Muhammad & Yeasin 2021, Eigen-CAM",

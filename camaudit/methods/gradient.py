@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from camaudit.capture import Capture
-from camaudit.methods.base import METHODS, MethodInfo, weighted_sum
+from camaudit.methods.base import MethodInfo, method, weighted_sum
 
 __all__ = ["elementwise", "gradcam", "gradcam_plus_plus", "hirescam", "layercam", "xgradcam"]
 
 _COST = "none (shares one forward and one head gradient)"
 
 
-@METHODS.register(
+@method(
     "gradcam",
     MethodInfo(
         paper="Selvaraju et al. 2017, Grad-CAM: Visual Explanations from Deep Networks",
@@ -29,7 +29,7 @@ def gradcam(capture: Capture) -> Tensor:
     return weighted_sum(capture.gradients.mean(dim=(2, 3)), capture.activations)
 
 
-@METHODS.register(
+@method(
     "gradcam++",
     MethodInfo(
         paper="Chattopadhay et al. 2018, Grad-CAM++: Generalized Gradient-Based Explanations",
@@ -58,7 +58,7 @@ def gradcam_plus_plus(capture: Capture, *, epsilon: float = 0.0) -> Tensor:
     return weighted_sum(rectified.sum(dim=(2, 3)), capture.activations)
 
 
-@METHODS.register(
+@method(
     "xgradcam",
     MethodInfo(
         paper="Fu et al. 2020, Axiom-based Grad-CAM",
@@ -78,7 +78,7 @@ def xgradcam(capture: Capture) -> Tensor:
     return weighted_sum(weights, A)
 
 
-@METHODS.register(
+@method(
     "hirescam",
     MethodInfo(
         paper="Draelos & Carin 2021, Use HiResCAM instead of Grad-CAM",
@@ -94,7 +94,7 @@ def hirescam(capture: Capture) -> Tensor:
     return (capture.gradients * capture.activations).sum(dim=1).relu()
 
 
-@METHODS.register(
+@method(
     "layercam",
     MethodInfo(
         paper="Jiang et al. 2021, LayerCAM: Exploring Hierarchical Class Activation Maps",
@@ -110,7 +110,7 @@ def layercam(capture: Capture) -> Tensor:
     return (capture.gradients.relu() * capture.activations).sum(dim=1).relu()
 
 
-@METHODS.register(
+@method(
     "elementwise",
     MethodInfo(
         paper="Gildenblat et al. 2021, pytorch-grad-cam (GradCAMElementWise)",

@@ -12,7 +12,7 @@ from torch import Tensor
 from camaudit.capture import Capture
 from camaudit.errors import NotApplicableError
 from camaudit.methods import METHODS, compute
-from camaudit.methods.perturbation import scorecam_plus_plus
+from camaudit.methods.scores import scorecam_plus_plus
 from tests.methods.drawn import Case, cases
 from tests.references.cams import REFERENCES
 
