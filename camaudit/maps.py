@@ -34,7 +34,7 @@ def minmax(maps: Tensor) -> Tensor:
     return (maps - low) / torch.where(span > 0, span, undefined)
 
 
-def blur(images: Tensor, *, sigma: float = 5.0) -> Tensor:
+def blur(images: Tensor, *, sigma: float = 10.0) -> Tensor:
     """Gaussian blur of images (N×C×H×W), standard deviation in pixels, edges replicated.
 
     The kernel reaches 3 sigma and sums to 1, so a constant image stays as it is.

@@ -3,18 +3,64 @@
 A method never learns of walls, metrics or audits, and never normalises.
 """
 
-from camaudit.methods import ablation, activation, controls, decomposition, gradient, scores
-from camaudit.methods.base import METHODS, MethodInfo, compute, method_names
+from camaudit.methods import (
+    ablation,
+    activation,
+    augmentation,
+    blackbox,
+    contrast,
+    controls,
+    decomposition,
+    full_gradient,
+    fusion,
+    gradient,
+    grouped,
+    kernel,
+    layered,
+    optimised,
+    reciprocal,
+    scores,
+    shapley,
+    smooth,
+    smoothed,
+)
+from camaudit.methods.base import METHODS, MethodInfo, method_names
+from camaudit.methods.calls import (
+    STANDARD,
+    MethodCall,
+    compute,
+    method_call,
+    options_listing,
+    select,
+)
 
 __all__ = [
     "METHODS",
+    "STANDARD",
+    "MethodCall",
     "MethodInfo",
     "ablation",
     "activation",
+    "augmentation",
+    "blackbox",
     "compute",
+    "contrast",
     "controls",
     "decomposition",
+    "full_gradient",
+    "fusion",
     "gradient",
+    "grouped",
+    "kernel",
+    "layered",
+    "method_call",
     "method_names",
+    "optimised",
+    "options_listing",
+    "reciprocal",
     "scores",
+    "select",
+    "shapley",
+    "smooth",
+    "smoothed",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor
@@ -19,12 +20,21 @@ __all__ = [
     "Family",
     "MethodInfo",
     "compute",
+    "defined",
     "method",
     "method_names",
     "weighted_sum",
 ]
 
-Family = Literal["activation", "gradient", "decomposition", "perturbation", "control"]
+Family = Literal[
+    "activation",
+    "gradient",
+    "augmentation",
+    "decomposition",
+    "perturbation",
+    "multi-layer",
+    "control",
+]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
 
@@ -62,9 +72,13 @@ def method(name: str, info: MethodInfo) -> Callable[[Function], Function]:
     """
 
     def register(function: Function) -> Function:
-        quiet = torch.no_grad()(function)
+        @functools.wraps(function)
+        def quiet(*args: Any, **kwargs: Any) -> Tensor:
+            with torch.inference_mode(False), torch.no_grad():
+                return function(*args, **kwargs)
+
         METHODS.register(name, info)(quiet)
-        return quiet
+        return cast(Function, quiet)
 
     return register
 
@@ -83,3 +97,9 @@ def compute(name: str, capture: Capture, *, seed: int = 0) -> Tensor:
 def weighted_sum(weights: Tensor, A: Tensor) -> Tensor:
     """`L = ReLU(Σ_k w_k A_k)`: weights (N×K) and maps (N×K×h×w) to N×h×w."""
     return torch.einsum("nk,nkij->nij", weights, A).relu()
+
+
+def defined(maps: Tensor, activations: Tensor) -> Tensor:
+    """`maps` (N×…), all NaN for an image whose activations (N×K×h×w) are not finite."""
+    finite = torch.isfinite(activations).flatten(1).all(dim=1)
+    return torch.where(finite.view(-1, *[1] * (maps.ndim - 1)), maps, torch.nan)

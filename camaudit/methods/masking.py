@@ -17,12 +17,18 @@ T = TypeVar("T")
 
 
 def mask_logits(
-    capture: Capture, row: int, count: int, masks: Callable[[int, int], Tensor]
+    capture: Capture,
+    row: int,
+    count: int,
+    masks: Callable[[int, int], Tensor],
+    *,
+    background: Tensor | None = None,
 ) -> Tensor:
     """Logits (count×C) of image `row` under masks: `x ⊙ M_m`.
 
-    `masks(start, stop)` gives masks start … stop − 1 (m×H×W); it is asked for at most
-    `capture.batch_size` at a time, so memory does not grow with their number.
+    On a `background` b (C×H×W) they are `x ⊙ M_m + b ⊙ (1 − M_m)`. `masks(start, stop)` gives
+    masks start … stop − 1 (m×H×W); it is asked for at most `capture.batch_size` at a time, so
+    memory does not grow with their number.
     """
     image = capture.images[row]
     last = capture.images.is_contiguous(memory_format=torch.channels_last)
@@ -30,8 +36,9 @@ def mask_logits(
     out = capture.logits.new_empty(count, capture.logits.shape[1])
     for start in range(0, count, capture.batch_size):
         stop = min(start + capture.batch_size, count)
-        masked = (image * masks(start, stop)[:, None]).contiguous(memory_format=layout)
-        out[start:stop] = capture.model(masked)
+        kept = masks(start, stop)[:, None]
+        masked = image * kept if background is None else image * kept + background * (1 - kept)
+        out[start:stop] = capture.model(masked.contiguous(memory_format=layout))
     return out
 
 

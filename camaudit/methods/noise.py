@@ -22,9 +22,10 @@ def generator(seed: int, image: Tensor, *index: int) -> np.random.Generator:
     return np.random.default_rng([seed, zlib.crc32(pixels), *index])
 
 
-def normal(seed: int, image: Tensor, index: int, shape: tuple[int, ...]) -> Array:
+def normal(seed: int, image: Tensor, index: int | tuple[int, ...], shape: tuple[int, ...]) -> Array:
     """Standard normal numbers (float64) of the given shape: draw `index` of this image."""
-    return generator(seed, image, index).standard_normal(shape)
+    key = index if isinstance(index, tuple) else (index,)
+    return generator(seed, image, *key).standard_normal(shape)
 
 
 def uniform(seed: int, image: Tensor, index: int, count: int) -> Array:

@@ -1,4 +1,4 @@
-"""ScoreCAM and ScoreCAM++: channels weighted by the score of the image seen through their mask."""
+"""ScoreCAM and its kin: channels weighted by the score of the image seen through their mask."""
 
 from __future__ import annotations
 
@@ -10,12 +10,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from camaudit.capture import Capture
-from camaudit.errors import UsageError
 from camaudit.maps import blur, minmax, upsample
 from camaudit.methods.base import MethodInfo, method, weighted_sum
 from camaudit.methods.masking import Masks, black_logits, channel_logits
+from camaudit.methods.options import count, one_of
+from camaudit.methods.rows import each_row
 
-__all__ = ["minmax_masks", "scorecam", "scorecam_plus_plus", "varying_channels"]
+__all__ = [
+    "gscorecam",
+    "minmax_logits",
+    "minmax_masks",
+    "scorecam",
+    "scorecam_plus_plus",
+    "varying_channels",
+    "varying_sum",
+]
 
 Baseline = Literal["none", "black", "input", "blur"]
 Normalise = Literal["after", "before"]
@@ -74,22 +83,52 @@ def scorecam(
         ("normalise", normalise, get_args(Normalise)),
         ("baseline", baseline, get_args(Baseline)),
     ):
-        _require(name, value, known)
-    maps = []
-    for row in range(len(capture)):
-        A = capture.activations[row]
-        if not bool(torch.isfinite(A).all()):
-            maps.append(torch.full_like(A[0], torch.nan))
-            continue
-        varying = varying_channels(A)
-        logits = _all_channels(capture, row, varying, normalise, align_corners)
+        one_of(name, value, known)
+
+    def one(row: int) -> Tensor:
+        channels = torch.arange(capture.activations.shape[1], device=capture.activations.device)
+        logits = minmax_logits(
+            capture, row, channels, normalise=normalise, align_corners=align_corners
+        )
         weights = _scored(capture, logits, row, score)
         if channel_softmax:
             weights = weights.softmax(dim=0)
         else:
             weights = weights - _baseline(capture, row, baseline, score)
-        maps.append(weighted_sum(weights[None, varying], A[None, varying])[0])
-    return torch.stack(maps)
+        return varying_sum(weights, capture.activations[row])
+
+    return each_row(capture, one)
+
+
+@method(
+    "gscorecam",
+    MethodInfo(
+        paper="Chen et al. 2022, gScoreCAM: What Objects is CLIP Looking At?",
+        equation="section 3; eqs. 5-8 of Score-CAM",
+        formula="ScoreCAM over the channels k of largest mean_ij G_kij",
+        family="perturbation",
+        cost="≤ min(K, 300) + 1 model forwards (those of scorecam)",
+        needs_gradients=True,
+        many_passes=True,
+    ),
+)
+def gscorecam(capture: Capture, *, channels: int = 300) -> Tensor:
+    """ScoreCAM over the channels of largest mean gradient alone (Chen et al. 2022, gScoreCAM).
+
+    `w = softmax_k s(x ⊙ M_k)` over the `channels` (at most K) of largest `mean_ij G_kij`, of
+    equal ones the lower index; `M_k = minmax(Up(A_k))` as in :func:`scorecam`, whose masked images
+    serve here too; `L = ReLU(Σ_k w_k A_k)` over these channels. With `channels` ≥ K it is ScoreCAM
+    and the gradients do not matter. Returns N×h×w. Raises :class:`UsageError` for `channels` < 1.
+    """
+    count("channels", channels)
+
+    def one(row: int) -> Tensor:
+        ranked = capture.gradients[row].mean(dim=(1, 2)).sort(descending=True, stable=True).indices
+        chosen = ranked[:channels].sort().values
+        weights = capture.score(minmax_logits(capture, row, chosen), row).softmax(dim=0)
+        return varying_sum(weights, capture.activations[row, chosen])
+
+    return each_row(capture, one)
 
 
 def varying_channels(A: Tensor) -> Tensor:
@@ -111,18 +150,37 @@ def minmax_masks(
     return masks
 
 
-def _all_channels(
-    capture: Capture, row: int, varying: Tensor, normalise: Normalise, align_corners: bool
+def minmax_logits(
+    capture: Capture,
+    row: int,
+    channels: Tensor,
+    *,
+    normalise: Normalise = "after",
+    align_corners: bool = True,
+    scale: float = 1.0,
 ) -> Tensor:
-    """Logits (K×C) of the image under every channel's mask, constant channels under none."""
-    A = capture.activations[row]
-    logits = capture.logits.new_empty(len(A), capture.logits.shape[1])
-    if len(varying) < len(A):
-        logits[:] = black_logits(capture, row)
-    masks = minmax_masks(capture, row, normalise=normalise, align_corners=align_corners)
-    key = ("minmax", normalise, align_corners)
-    logits[varying] = channel_logits(capture, row, varying, masks, key=key)
+    """Logits (len(channels)×C) of the image under `scale · M_k`; M_k of a constant channel is 0.
+
+    The masks are those of :func:`minmax_masks`, and none is run twice (see `channel_logits`).
+    """
+    drawn = minmax_masks(capture, row, normalise=normalise, align_corners=align_corners)
+
+    def masks(part: Tensor) -> Tensor:
+        return drawn(part) if scale == 1 else scale * drawn(part)
+
+    key = ("minmax", normalise, align_corners) + (() if scale == 1 else (scale,))
+    logits = capture.logits.new_empty(len(channels), capture.logits.shape[1])
+    varying = torch.isin(channels, varying_channels(capture.activations[row]))
+    if not bool(varying.all()):
+        logits[~varying] = black_logits(capture, row)
+    logits[varying] = channel_logits(capture, row, channels[varying], masks, key=key)
     return logits
+
+
+def varying_sum(weights: Tensor, A: Tensor) -> Tensor:
+    """`ReLU(Σ_k w_k A_k)` (h×w) over the channels of A (K×h×w) that are not constant."""
+    varying = varying_channels(A)
+    return weighted_sum(weights[None, varying], A[None, varying])[0]
 
 
 @method(
@@ -157,20 +215,19 @@ def scorecam_plus_plus(
     An all-zero channel with an empty mask adds nothing. Raises :class:`UsageError` for other
     values of the options.
     """
-    _require("baseline", baseline, get_args(Baseline))
-    _require("activation", activation, get_args(Gate))
-    rows = range(len(capture))
-    return torch.stack(
-        [_scorecam_plus_plus_one(capture, row, baseline, activation, gate_map) for row in rows]
-    )
+    one_of("baseline", baseline, get_args(Baseline))
+    one_of("activation", activation, get_args(Gate))
+
+    def one(row: int) -> Tensor:
+        return _scorecam_plus_plus_one(capture, row, baseline, activation, gate_map)
+
+    return each_row(capture, one, size=capture.size)
 
 
 def _scorecam_plus_plus_one(
     capture: Capture, row: int, baseline: Baseline, activation: Gate, gate_map: bool
 ) -> Tensor:
     A = capture.activations[row]
-    if not bool(torch.isfinite(A).all()):
-        return A.new_full(capture.size, torch.nan)
     channels = torch.arange(len(A), device=A.device)
     if activation in _EMPTY_AT_ZERO:
         channels = (A != 0).any(dim=2).any(dim=1).nonzero().flatten()
@@ -203,8 +260,3 @@ def _baseline(capture: Capture, row: int, baseline: Baseline, score: Scored) -> 
     if baseline == "blur":
         logits = capture.model(blur(capture.images[row : row + 1]))[0]
     return _scored(capture, logits[None], row, score)[0]
-
-
-def _require(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UsageError(f"{name} must be one of {', '.join(known)}; got {value!r}")
