@@ -1,0 +1,1 @@
+"""Parity with pytorch-grad-cam, torchcam and captum: equal maps, or an explained difference."""
