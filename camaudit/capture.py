@@ -15,17 +15,24 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from camaudit.errors import DegenerateModelError, UsageError
+from camaudit.errors import DegenerateModelError, NotApplicableError, UsageError
 from camaudit.linear_head import pooled_linear_weight
 from camaudit.objective import Objective, Score
 
-__all__ = ["Capture", "Divided", "capture"]
+__all__ = ["Capture", "Divided", "Forwards", "capture"]
 
 _TENSORS = ("images", "activations", "gradients", "logits", "targets", "scores")
 
 
 class Divided(Protocol):
-    """A model cut at its target layer (a :class:`camaudit.cut.Cut`, with or without a wall)."""
+    """A model cut at its target layer (a :class:`camaudit.cut.Cut`, with or without a wall).
+
+    Three more things are optional. `at(layer, example) → Divided` is the same model, logits
+    included, cut at an earlier layer, and `stages(example) → list[str]` names layers for it,
+    earliest first and the target layer last (`example` is 1×C×H×W). `frame`, the pixel box
+    (top, left, height, width) that the module `framed` alone reads in `logits`, is missing or
+    None where everything reads the whole image.
+    """
 
     def trunk(self, images: Tensor) -> Tensor:
         """Activations (N×K×h×w) of images (N×C×H×W)."""
@@ -35,6 +42,17 @@ class Divided(Protocol):
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N×C) of images."""
+
+
+class Forwards(Protocol):
+    """How masked images are run: logits (M×C) of at most `batch_size` images at a time."""
+
+    @property
+    def batch_size(self) -> int:
+        """Images in one call."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits (M×C) of images (M×C×H×W)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +124,53 @@ class Capture:
         other = replace(self, gradients=gradients, targets=classes, scores=scores, objective=bound)
         return other._share(self.memo)
 
+    def stages(self, count: int | None = None) -> list[str]:
+        """Layers for :meth:`at`, earliest first and the target layer last; the last `count`.
+
+        There is one for each larger size of maps before the target layer. Raises
+        :class:`NotApplicableError` where the divided model knows none.
+        """
+        if count is not None and count < 1:
+            raise UsageError(f"count must be at least 1; got {count}")
+        names: list[str] = self._optional("stages")(self.images[:1])
+        return names if count is None else names[-count:]
+
+    def at(self, layer: str) -> Capture:
+        """The same images, targets and score at an earlier layer; one trunk and one head pass.
+
+        Activations and gradients are that layer's, the logits stay what they are. Raises
+        :class:`LayerError` for a layer that is unknown, later or not the only path to the logits,
+        and :class:`NotApplicableError` where the divided model cannot be cut there.
+        """
+        stage: Divided = self._optional("at")(layer, self.images[:1])
+        if stage is self.divided:
+            return self
+        with torch.no_grad():
+            activations = stage.trunk(self.images).detach()
+        logits, _, scores, gradients = _differentiated(
+            stage.read, activations, lambda _: self.objective
+        )
+        return replace(
+            self,
+            activations=activations,
+            gradients=gradients,
+            logits=logits,
+            scores=scores,
+            head=stage.read,
+            linear_weight=lambda: pooled_linear_weight(stage, activations),
+            divided=stage,
+        )
+
+    def _optional(self, name: str) -> Callable[..., Any]:
+        """What a divided model may have; :class:`NotApplicableError` where this one does not."""
+        found: Callable[..., Any] | None = getattr(self.divided, name, None)
+        if found is None:
+            raise NotApplicableError(
+                f"{type(self.divided).__name__} cannot be looked at in other layers than its "
+                f"target layer (it has no {name!r})"
+            )
+        return found
+
     def again(self, images: Tensor) -> Capture:
         """The capture of other images (N×C×H×W) with the same score, image for image."""
         with torch.no_grad():
@@ -130,10 +195,13 @@ def capture(
     targets: Tensor | None = None,
     objective: Objective | None = None,
     batch_size: int = 16,
+    forwards: Forwards | None = None,
 ) -> Capture:
     """Run `divided` once on `images` (N×C×H×W) and differentiate its head once.
 
-    `targets` (N, int64) defaults to the model's top-1, `objective` to the target's logit. Raises
+    `targets` (N, int64) defaults to the model's top-1, `objective` to the target's logit.
+    `forwards` (of :func:`camaudit.engine.prepare`) runs masked images, and brings its own
+    `batch_size`; without it the divided model's own `logits` does. Raises
     :class:`DegenerateModelError` where logits are not finite and :class:`UsageError` for targets
     or objectives that do not fit.
     """
@@ -152,11 +220,11 @@ def capture(
         targets=bound.classes,
         scores=scores,
         head=divided.read,
-        model=divided.logits,
+        model=forwards or divided.logits,
         linear_weight=lambda: pooled_linear_weight(divided, activations),
         objective=bound,
         divided=divided,
-        batch_size=batch_size,
+        batch_size=forwards.batch_size if forwards else batch_size,
     )
 
 

@@ -37,7 +37,17 @@ def cli(debug: bool) -> None:
 def _names(_context: click.Context, _option: Any, value: str | None) -> tuple[str, ...] | None:
     if value is None:
         return None
-    return tuple(name.strip() for name in value.split(",") if name.strip())
+    outside = re.split(r",(?![^(]*\))", value)  # a comma in brackets parts a method's own options
+    return tuple(name.strip() for name in outside if name.strip())
+
+
+def _bytes(_context: click.Context, _option: Any, value: str | None) -> int | None:
+    if value is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", value, re.IGNORECASE)
+    if found is None:
+        raise click.BadParameter(f"expected a size such as 600M or 2G; got {value!r}")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
 
 
 @cli.command()
@@ -81,7 +91,8 @@ def _names(_context: click.Context, _option: Any, value: str | None) -> tuple[st
     "--methods",
     callback=_names,
     metavar="A,B,…",
-    help="Methods by name (see camaudit methods). Default: all.",
+    help="Methods by name (see camaudit methods), with options as in "
+    "'scorecam(score=probability)'; standard and all are lists of them. Default: standard.",
 )
 @click.option(
     "--images",
@@ -100,8 +111,8 @@ def _names(_context: click.Context, _option: Any, value: str | None) -> tuple[st
     "--perturbation-images",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Images for the perturbation methods (ScoreCAM and others that run the model "
-    "once a channel). Default: 2 of the embedded photographs, or 8 of a folder; a note says so.",
+    help="Images for the methods that run the model many times an image (ScoreCAM and "
+    "others). Default: 2 of the embedded photographs, or 8 of a folder; a note says so.",
 )
 @click.option(
     "--preprocess",
@@ -132,6 +143,27 @@ def _names(_context: click.Context, _option: Any, value: str | None) -> tuple[st
     show_default=True,
     help="Images in one forward pass.",
 )
+@click.option(
+    "--memory",
+    callback=_bytes,
+    metavar="SIZE",
+    help="What a pass of masked images may take beside the model, such as 600M or 2G. "
+    "Default: --batch-size alone decides.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Of the passes of masked images; below float32 the error is measured and recorded.",
+)
+@click.option(
+    "--exact",
+    is_flag=True,
+    help="Run masked images by direct convolutions alone, bit for bit as in the model. "
+    "Default: chain networks on a CPU use Winograd's algorithm, equal to rounding.",
+)
+@click.option("--compile", is_flag=True, help="Run masked images through torch.compile.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

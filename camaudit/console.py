@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )  # fmt: skip
 
-from camaudit.methods import METHODS, method_names
+from camaudit.methods import METHODS, STANDARD, method_names, options_listing
 from camaudit.report.table import terminal_table
 from camaudit.types import Results
 
@@ -100,18 +100,20 @@ def print_table(results: Results) -> None:
 
 
 def methods_listing() -> str:
-    """Every registered method with family, formula, cost an image and paper, as plain text."""
-    width = max(map(len, METHODS)) + 2
+    """Every registered method with formula, family, cost, options and paper, as plain text."""
+    width = max(map(len, METHODS)) + 3
     lines = [
-        "Saliency methods. K: channels of the target layer; cost is beyond the shared capture."
+        "Saliency methods. K: channels of the target layer; cost is beyond the shared capture.",
+        "* runs by default. Options go in brackets: 'scorecam(score=probability)'.",
     ]
     for name in method_names():
         info = METHODS[name].info
         paper = info.paper if info.equation == "-" else f"{info.paper}, {info.equation}"
         lines += [
             "",
-            f"{name:<{width}}{info.formula}",
+            f"{name + ('*' if name in STANDARD else ''):<{width}}{info.formula}",
             f"{'':<{width}}{info.family}; cost an image: {info.cost}",
+            *(f"{'':<{width}}options: {text}" for text in [options_listing(name)] if text),
             f"{'':<{width}}{paper}",
         ]
     return "\n".join(lines)

@@ -21,9 +21,19 @@ import torch
 from torch import Tensor, nn
 
 from camaudit.errors import LayerError, ModelError
-from camaudit.sites import Reached, Site, Tracer, find_site, require_eval, visits_of
+from camaudit.recent import Recent
+from camaudit.sites import (
+    Reached,
+    Site,
+    Tracer,
+    find_site,
+    maps_of,
+    require_earlier,
+    require_eval,
+    visits_of,
+)
 
-__all__ = ["Cut", "Head", "Trunk", "cut_at", "default_layer"]
+__all__ = ["Cut", "Head", "Trunk", "cut_at", "default_layer", "stages_of"]
 
 
 def default_layer(model: nn.Module, example: Tensor) -> str:
@@ -32,28 +42,31 @@ def default_layer(model: nn.Module, example: Tensor) -> str:
     Pooling and dropout layers are passed over: their input is the map that one wants to see.
     Raises :class:`LayerError` where there is none.
     """
-    visits = visits_of(model, example)
-    totals: dict[str, int] = {}
-    for visit in visits:
-        totals[visit.name] = totals.get(visit.name, 0) + 1
-    passed_over = (
-        nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.MaxPool2d,
-        nn.Dropout, nn.Dropout2d,
-    )  # fmt: skip
-    for visit in reversed(visits):
-        spatial = visit.shape is not None and len(visit.shape) == 4 and max(visit.shape[2:]) > 1
-        if not spatial or not visit.name or isinstance(visit.module, passed_over):
-            continue
-        label = Site(visit.name, visit.module, visit.call, totals[visit.name]).label
-        try:
-            cut_at(model, label, example)
-        except LayerError:
-            continue
-        return label
+    for label, _ in reversed(maps_of(visits_of(model, example))):
+        if _divides(model, label, example):
+            return label
     raise LayerError(
         "no layer of the model gives an N×K×h×w map through which everything passes: "
         "name the target layer"
     )
+
+
+def stages_of(model: nn.Module, layer: str, example: Tensor) -> list[str]:
+    """Natural stages of `model`, earliest first and `layer` itself last.
+
+    For each size of maps with more cells than those of `layer`, the last layer before it that is
+    the only path to the logits; pooling and dropout layers are passed over, as in
+    :func:`default_layer`. Raises :class:`LayerError` for an unknown layer.
+    """
+    site, visits = find_site(model, layer, example), visits_of(model, example)
+    place = site.place(visits)
+    names: dict[tuple[int, ...], str] = {}
+    for label, visit in reversed(maps_of(visits, place)):
+        size = (visit.shape or ())[2:]
+        larger = visit.cells > visits[place].cells
+        if larger and size not in names and _divides(model, label, example):
+            names[size] = label
+    return [*reversed(names.values()), site.label]
 
 
 class Trunk(nn.Module):
@@ -68,8 +81,13 @@ class Trunk(nn.Module):
         self._site = (site,)
         self.mutates_images = False
 
+    @property
+    def site(self) -> Site:
+        """The layer's place in the model."""
+        return self._site[0]
+
     def forward(self, images: Tensor) -> Tensor:
-        site = self._site[0]
+        site = self.site
         calls = 0
 
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
@@ -130,11 +148,13 @@ class Cut(nn.Module):
     `read(activations)` gives logits from the layer's output, `logits(images)` from the image.
     """
 
-    def __init__(self, trunk: nn.Module, head: nn.Module, *, layer: str) -> None:
+    def __init__(self, trunk: Trunk, head: Head, *, layer: str) -> None:
         super().__init__()
         self.trunk = trunk
         self.head = head
         self.layer = layer
+        self._cuts: Recent[Cut] = Recent()
+        self._names: Recent[list[str]] = Recent()
 
     def forward(self, images: Tensor) -> Tensor:
         return self.read(self.trunk(images))
@@ -146,7 +166,7 @@ class Cut(nn.Module):
         image's mean, say) is found on the images where it matters.
         """
         with torch.no_grad():
-            whole = self.trunk.model(images.clone())  # type: ignore[operator]
+            whole = self.trunk.model(images.clone())
         allowed = 2e-2 if logits.dtype in (torch.float16, torch.bfloat16) else 1e-3
         return bool((whole - logits).abs().max() <= allowed * whole.abs().max())
 
@@ -159,6 +179,19 @@ class Cut(nn.Module):
         """Logits (N×C) of images (N×C×H×W)."""
         logits: Tensor = self(images)
         return logits
+
+    def at(self, layer: str, example: Tensor) -> Cut:
+        """The same model cut at an earlier layer (itself for its own); parameters of `cut_at`."""
+        return self._cuts.get(layer, example, lambda: self._cut_again(layer, example))
+
+    def stages(self, example: Tensor) -> list[str]:
+        """Layers at which :meth:`at` cuts, one a size of maps, see :func:`stages_of`."""
+        make = partial(stages_of, self.trunk.model, self.layer, example)
+        return list(self._names.get("", example, make))
+
+    def _cut_again(self, layer: str, example: Tensor) -> Cut:
+        site = require_earlier(self.trunk.model, layer, self.trunk.site, example)
+        return self if site == self.trunk.site else cut_at(self.trunk.model, site.label, example)
 
 
 def cut_at(model: nn.Module, layer: str, example: Tensor) -> Cut:
@@ -289,6 +322,15 @@ def _replayed(replay: Callable[[], Tensor]) -> Tensor:
             "the part after the layer cannot be replayed on its own (it mixes the layer's output "
             f"with tensors from before it): {error}"
         ) from error
+
+
+def _divides(model: nn.Module, layer: str, example: Tensor) -> bool:
+    """Whether :func:`cut_at` accepts the layer."""
+    try:
+        cut_at(model, layer, example)
+    except LayerError:
+        return False
+    return True
 
 
 def _other_image(example: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,22 @@ from torch import Tensor, nn
 
 from camaudit.errors import LayerError, ModelError
 
-__all__ = ["Reached", "Site", "Tracer", "Visit", "find_site", "require_eval", "visits_of"]
+__all__ = [
+    "Reached",
+    "Site",
+    "Tracer",
+    "Visit",
+    "find_site",
+    "maps_of",
+    "require_earlier",
+    "require_eval",
+    "visits_of",
+]
+
+_PASSED_OVER = (
+    nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.AdaptiveMaxPool2d, nn.MaxPool2d,
+    nn.Dropout, nn.Dropout2d,
+)  # fmt: skip
 
 
 class Reached(BaseException):
@@ -37,6 +54,11 @@ class Site:
         """`name`, or `name#call` where the module runs more than once."""
         return self.name if self.runs == 1 else f"{self.name}#{self.call}"
 
+    def place(self, visits: list[Visit]) -> int:
+        """The position of this run among the finished calls of a whole forward pass."""
+        runs = [i for i, visit in enumerate(visits) if visit.module is self.module]
+        return runs[self.call - 1]
+
 
 @dataclass(frozen=True)
 class Visit:
@@ -46,6 +68,11 @@ class Visit:
     module: nn.Module
     call: int
     shape: tuple[int, ...] | None
+
+    @property
+    def cells(self) -> int:
+        """h·w of an N×K×h×w map, 0 for anything else."""
+        return math.prod(self.shape[2:]) if self.shape is not None and len(self.shape) == 4 else 0
 
 
 class Tracer:
@@ -137,6 +164,29 @@ def visits_of(model: nn.Module, example: Tensor) -> list[Visit]:
     with torch.no_grad():
         tracer.run(model, example[:1].clone())
     return tracer.visits
+
+
+def require_earlier(model: nn.Module, layer: str, target: Site, example: Tensor) -> Site:
+    """The place of `layer`, which must be `target` itself or run before it.
+
+    Raises :class:`LayerError` for an unknown layer and for a later one.
+    """
+    site, visits = find_site(model, layer, example), visits_of(model, example)
+    if site.place(visits) > target.place(visits):
+        raise LayerError(
+            f"layer {site.label!r} runs after the target layer {target.label!r}: name one before it"
+        )
+    return site
+
+
+def maps_of(visits: list[Visit], stop: int | None = None) -> list[tuple[str, Visit]]:
+    """Labels of the visits before `stop` that gave a map of several cells and are no pooling."""
+    runs = Counter(visit.name for visit in visits)
+    return [
+        (Site(visit.name, visit.module, visit.call, runs[visit.name]).label, visit)
+        for visit in visits[:stop]
+        if visit.name and visit.cells > 1 and not isinstance(visit.module, _PASSED_OVER)
+    ]
 
 
 def _listing(names: list[str], limit: int = 3) -> str:

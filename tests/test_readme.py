@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
-from camaudit.cli import cli, run
-from camaudit.methods import METHODS
+from camaudit.cli import _names, cli, run
+from camaudit.methods import select
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -56,16 +57,22 @@ def test_commands_shown_parse() -> None:
 
 def test_methods_named_in_the_text_exist() -> None:
     listing = CliRunner().invoke(cli, ["methods"]).output
-    for name in re.findall(r"--methods ([a-z+,]+)", README):
-        assert set(name.split(",")) <= set(METHODS)
+    named = re.findall(r"--methods ([a-z+,]+|'[^']+')", README)
+    assert len(named) > 1
+    for text in named:
+        assert select(_names(None, None, text.strip("'")))  # type: ignore[arg-type]
     assert "gradcam" in listing
 
 
-def test_the_python_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = blocks("python")
-    namespace: dict[str, object] = {}
-    exec(example, namespace)  # noqa: S102 - our own text
+def test_the_python_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
+    namespaces: list[dict[str, object]] = []
+    for example in blocks("python"):
+        namespaces.append({})
+        exec(example, namespaces[-1])  # noqa: S102 - our own text
     assert "Pixel (row 200, column 10) is dead and scored" in capsys.readouterr().out
+    fused = namespaces[1]["both"]
+    assert isinstance(fused, torch.Tensor)
+    assert fused.shape == (2, 224, 224)
 
 
 def test_every_link_and_picture_of_ours_exists() -> None:

@@ -15,8 +15,9 @@ from camaudit.audit.subject import Subject
 from camaudit.capture import Capture, capture
 from camaudit.data.labels import imagenet_names
 from camaudit.data.stack_mix import StackImage
+from camaudit.engine import Forwards, prepare
 from camaudit.errors import DegenerateModelError, LayerError
-from camaudit.methods import METHODS
+from camaudit.methods import method_call
 from camaudit.types import DeadZoneFigures, Record, Status
 
 __all__ = ["CHECK", "GALLERY_IMAGES", "Loop", "Progress", "Silent", "batch_tensor"]
@@ -80,10 +81,20 @@ class Loop:
         self.images = list(images)
         self.methods = list(methods)
         self.progress = progress
+        self.forwards = self._prepared()
         self.classes = 0
         self.records: list[Record] = []
         self.top1: list[tuple[int | None, int | None]] = []
         self.maps: list[dict[str, Map | None]] = [{} for _ in self.images[:GALLERY_IMAGES]]
+
+    def _prepared(self) -> dict[str, Forwards]:
+        """How masked images run, for the walled model and its twin."""
+        walled, example = self.subject.walled, batch_tensor(self.subject, self.images[:1])
+        engine = self.settings.engine
+        prepared = {"walled": prepare(walled, example, engine)}
+        if walled.unwalled is not None:
+            prepared["unwalled"] = prepare(walled.unwalled, example, engine)
+        return prepared
 
     def run(self) -> None:
         """Fill `classes`, `records`, `top1` and `maps`."""
@@ -104,7 +115,7 @@ class Loop:
             return []
         return [
             f"{', '.join(slow)} ran on {self.settings.perturbation_count} of {len(self.images)} "
-            "images, because they cost a model or head pass a channel; --perturbation-images "
+            "images, because they run the model many times an image; --perturbation-images "
             f"{len(self.images)} runs them on all"
         ]
 
@@ -144,12 +155,13 @@ class Loop:
 
     def _captures(self, images: Sequence[StackImage]) -> tuple[Capture, Capture | None]:
         """The walled capture and the twin's, on the same images and the same targets."""
-        walled, size = self.subject.walled, self.settings.batch_size
+        walled = self.subject.walled
         batch = batch_tensor(self.subject, images)
-        seen = capture(walled, batch, batch_size=size)
+        seen = capture(walled, batch, forwards=self.forwards["walled"])
         if walled.unwalled is None:
             return seen, None
-        twin = capture(walled.unwalled, batch, targets=seen.targets, batch_size=size)
+        forwards = self.forwards["unwalled"]
+        twin = capture(walled.unwalled, batch, targets=seen.targets, forwards=forwards)
         if not walled.unwalled.agrees_with_model(batch, twin.logits):
             raise LayerError(
                 f"cut at layer {walled.unwalled.layer!r} the model gives other logits on these "
@@ -225,4 +237,4 @@ class Loop:
 
 
 def _slow(method: str) -> bool:
-    return METHODS[method].info.many_passes
+    return method_call(method).info.many_passes

@@ -17,7 +17,7 @@ from camaudit.data.embedded import embedded_photos
 from camaudit.data.folders import scan
 from camaudit.data.stack_mix import StackImage, StackMix, plain_images, stack_mix
 from camaudit.errors import ZoneError
-from camaudit.methods import METHODS, method_names
+from camaudit.methods import method_call, select
 from camaudit.metrics.statistics import LEVEL, MINIMUM, RESAMPLES
 from camaudit.report.gallery import GalleryImage
 from camaudit.types import Provenance, Results, Status
@@ -83,10 +83,7 @@ def run_audit(settings: Settings, *, progress: Progress | None = None) -> Outcom
 
 def _selected(settings: Settings) -> list[str]:
     """The methods to run, each once, in the order asked for; unknown names raise."""
-    names = list(dict.fromkeys(settings.methods or method_names()))
-    for name in names:
-        METHODS[name]
-    return names
+    return [call.label for call in select(settings.methods)]
 
 
 def _images(settings: Settings, zone: DeadZone) -> StackMix:
@@ -125,7 +122,7 @@ def _outcome(
     loop: Loop,
     clock: _Clock,
 ) -> Outcome:
-    families = {name: METHODS[name].info.family for name in loop.methods}
+    families = {name: method_call(name).info.family for name in loop.methods}
     description = {
         **subject.description,
         "image_source": image_source(settings.images),
@@ -145,7 +142,12 @@ def _outcome(
         environment=environment(subject.device),
         subject=description,
         zone=zone.to_dict(),
-        settings={**settings.to_dict(), "methods": loop.methods, "bootstrap": bootstrap},
+        settings={
+            **settings.to_dict(),
+            "methods": loop.methods,
+            "bootstrap": bootstrap,
+            "masked_images": {key: forwards.to_dict() for key, forwards in loop.forwards.items()},
+        },
         images=entries,
     )
     results = Results(

@@ -10,7 +10,7 @@ from torch import Tensor
 from camaudit.capture import Capture
 from camaudit.errors import MethodError, NotApplicableError
 from camaudit.maps import upsample
-from camaudit.methods import METHODS, compute
+from camaudit.methods import compute, method_call
 from camaudit.metrics.dead_zone import dead_zone_figures
 from camaudit.types import DeadZoneFigures, Status
 
@@ -36,7 +36,7 @@ def score(method: str, capture: Capture, scored: Tensor, *, seed: int) -> Scored
     applicable) and its message. So does one that returns no rectified N×h×w maps, or that writes
     into the capture that other methods read. An unknown name still raises.
     """
-    METHODS[method]
+    method_call(method)
     before = _versions(capture)
     try:
         maps = _checked(method, compute(method, capture, seed=seed), capture)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from camaudit.engine import Engine, Precision
 from camaudit.errors import UsageError
 
 __all__ = ["Settings", "WallKind"]
@@ -24,14 +25,20 @@ class Settings:
         paper's network) or "auto": insert where receptive fields leave a tenth of the image
         scored, else split.
     live_rows: rows of the target layer that stay live, None for 4 of every 7 (paper: 5 of 14).
-    methods: registry names, None for all.
+    methods: registry names, with options as in `scorecam(score=probability)`; `standard` (also
+        None) and `all` stand for lists of them.
     images: a folder of images or of one sub-folder a class, None for the embedded photographs.
     num_images: how many images, None for every embedded photograph or 20 of a folder.
-    perturbation_images: how many of them the perturbation methods take, which run the model once
-        a channel; None for 2 of the embedded photographs or 8 of a folder.
+    perturbation_images: how many of them the methods take that run the model many times an image;
+        None for 2 of the embedded photographs or 8 of a folder.
     preprocess: "imagenet", "lite" or MEAN/STD; None for the spec's own, else imagenet.
     image_size: height and width in pixels.
-    seed: seeds weights without a file, image pairs, crops, random controls and the bootstrap.
+    seed: seeds weights without a file, image pairs, crops, random methods and the bootstrap.
+    batch_size: images in one pass.
+    memory: bytes that a pass of masked images may take; None for no bound but batch_size.
+    precision: of masked images' passes; below float32 the error is measured and recorded.
+    exact: masked images run by direct convolutions alone, bit for bit as in the model.
+    compile: masked images run through torch.compile.
     """
 
     model: str = "lite0"
@@ -48,6 +55,10 @@ class Settings:
     seed: int = 0
     device: str = "cpu"
     batch_size: int = 16
+    memory: int | None = None
+    precision: Precision = "float32"
+    exact: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.wall not in get_args(WallKind):
@@ -62,7 +73,21 @@ class Settings:
         if self.seed >= 2**63:
             raise UsageError(f"seed must be below 2**63; got {self.seed}")
         if self.methods is not None and not self.methods:
-            raise UsageError("methods is empty: name at least one, or leave it out for all")
+            raise UsageError(
+                "methods is empty: name at least one, or leave it out for the standard ones"
+            )
+        self.engine  # noqa: B018 - an engine that cannot be is refused now
+
+    @property
+    def engine(self) -> Engine:
+        """How masked images are run."""
+        return Engine(
+            batch_size=self.batch_size,
+            memory=self.memory,
+            precision=self.precision,
+            winograd=not self.exact,
+            compile=self.compile,
+        )
 
     @property
     def subject_name(self) -> str:

@@ -29,10 +29,12 @@ from camaudit.methods.calls import (
     STANDARD,
     MethodCall,
     compute,
+    fused,
     method_call,
     options_listing,
     select,
 )
+from camaudit.methods.fusion import fuse
 
 __all__ = [
     "METHODS",
@@ -48,6 +50,8 @@ __all__ = [
     "controls",
     "decomposition",
     "full_gradient",
+    "fuse",
+    "fused",
     "fusion",
     "gradient",
     "grouped",

@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar, cast, get_args
 import torch
 from torch import Tensor
 
-from camaudit.capture import Capture
 from camaudit.errors import DuplicateNameError, UnknownNameError
 from camaudit.registry import Registry
 
@@ -19,7 +18,6 @@ __all__ = [
     "METHODS",
     "Family",
     "MethodInfo",
-    "compute",
     "defined",
     "method",
     "method_names",
@@ -86,12 +84,6 @@ def method(name: str, info: MethodInfo) -> Callable[[Function], Function]:
 def method_names() -> list[str]:
     """Every registered name, family by family, controls last."""
     return sorted(METHODS, key=lambda name: FAMILIES.index(METHODS[name].info.family))
-
-
-def compute(name: str, capture: Capture, *, seed: int = 0) -> Tensor:
-    """Raw maps (N×h×w or N×H×W, ≥ 0) of method `name`; `seed` reaches seeded methods only."""
-    entry = METHODS[name]
-    return entry.function(capture, seed=seed) if entry.info.seeded else entry.function(capture)
 
 
 def weighted_sum(weights: Tensor, A: Tensor) -> Tensor:

@@ -1,19 +1,26 @@
-"""A method with its options as one string: `scorecam(score=probability, channel_softmax=false)`."""
+"""A method with its options as one string: `scorecam(score=probability, channel_softmax=false)`.
+
+Every method takes two options more: `at=layer3+layer4` runs it at these layers, and `fuse=max`
+(or mean, the default) joins their maps.
+"""
 
 from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import dataclass
-from typing import Any, get_args, get_type_hints
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast, get_args, get_type_hints
 
 from torch import Tensor
 
 from camaudit.capture import Capture
 from camaudit.errors import UsageError
 from camaudit.methods.base import METHODS, MethodInfo
+from camaudit.methods.fusion import How, Scale, fuse
+from camaudit.methods.options import one_of
 
-__all__ = ["STANDARD", "MethodCall", "compute", "method_call", "options_listing", "select"]
+__all__ = ["STANDARD", "MethodCall", "compute", "fused", "method_call", "options_listing", "select"]
 
 #: What an audit runs unless it is told otherwise: the paper's methods, their kin, and controls.
 STANDARD = (
@@ -29,15 +36,21 @@ class MethodCall:
     """A registered method with the options that differ from its defaults.
 
     `label` is the canonical spelling: the name, or name(option=value, …) in alphabetical order.
+    `layers` are other layers than the capture's own to run it at, joined as `fuse` says.
     """
 
     name: str
     options: tuple[tuple[str, Any], ...] = ()
+    layers: tuple[str, ...] = ()
+    fuse: How = "mean"
 
     @property
     def label(self) -> str:
         """The canonical spelling."""
-        given = ", ".join(f"{key}={_written(value)}" for key, value in self.options)
+        written = [f"{key}={_written(value)}" for key, value in self.options]
+        if self.layers:
+            written = [f"at={'+'.join(self.layers)}", f"fuse={self.fuse}", *written]
+        given = ", ".join(written)
         return f"{self.name}({given})" if given else self.name
 
     @property
@@ -47,6 +60,9 @@ class MethodCall:
 
     def __call__(self, capture: Capture, *, seed: int = 0) -> Tensor:
         """Raw maps (N×h×w or N×H×W, ≥ 0); `seed` reaches seeded methods only."""
+        if self.layers:
+            alone = replace(self, layers=())
+            return fused(alone, capture, self.layers, how=self.fuse, seed=seed)
         entry = METHODS[self.name]
         options = dict(self.options)
         if entry.info.seeded:
@@ -67,14 +83,44 @@ def method_call(spec: str) -> MethodCall:
     name, written = found.groups()
     known = _options(name)
     options: dict[str, Any] = {}
+    layers: tuple[str, ...] = ()
+    how: How = "mean"
     for part in filter(None, map(str.strip, (written or "").split(","))):
         key, mark, text = (piece.strip() for piece in part.partition("="))
+        if key == "at" and text:
+            layers = tuple(layer.strip() for layer in text.split("+"))
+            continue
+        if key == "fuse":
+            one_of("fuse", text, get_args(How))
+            how = cast(How, text)
+            continue
         if not mark or key not in known:
             listing = options_listing(name) or "no options"
             raise UsageError(f"{name} has no option {part!r}; it has {listing}")
         options[key] = _read(name, key, text, known[key])
     changed = {key: value for key, value in options.items() if value != known[key]}
-    return MethodCall(name, tuple(sorted(changed.items())))
+    return MethodCall(name, tuple(sorted(changed.items())), layers, how)
+
+
+def fused(
+    method: str | MethodCall,
+    capture: Capture,
+    layers: Sequence[str],
+    *,
+    how: How = "mean",
+    scale: Scale = "max",
+    seed: int = 0,
+) -> Tensor:
+    """A method at several `layers` of one capture, joined by :func:`fuse`; N×H×W.
+
+    `layers` are the target layer or earlier ones, see :meth:`camaudit.capture.Capture.at`, whose
+    errors it raises, as it raises the method's; :class:`UsageError` for no layer.
+    """
+    if isinstance(layers, str) or not layers:
+        raise UsageError(f"expected a list of at least one layer to fuse; got {layers!r}")
+    call = method_call(method) if isinstance(method, str) else method
+    maps = [call(capture.at(layer), seed=seed) for layer in layers]
+    return fuse(maps, size=capture.size, how=how, scale=scale)
 
 
 def compute(spec: str, capture: Capture, *, seed: int = 0) -> Tensor:

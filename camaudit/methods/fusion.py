@@ -8,13 +8,11 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from camaudit.capture import Capture
 from camaudit.errors import UsageError
 from camaudit.maps import upsample
-from camaudit.methods.calls import method_call
 from camaudit.methods.options import one_of
 
-__all__ = ["How", "Scale", "fuse", "fused"]
+__all__ = ["How", "Scale", "fuse"]
 
 How = Literal["mean", "max"]
 Scale = Literal["max", "minmax", "none"]
@@ -43,27 +41,6 @@ def fuse(
         raise UsageError(f"expected maps N×h×w of the same N images; got shapes {shapes}")
     stack = torch.stack([_scaled(upsample(one, size), scale) for one in maps])
     return stack.mean(dim=0) if how == "mean" else stack.amax(dim=0)
-
-
-def fused(
-    name: str,
-    capture: Capture,
-    layers: Sequence[str],
-    *,
-    how: How = "mean",
-    scale: Scale = "max",
-    seed: int = 0,
-) -> Tensor:
-    """Method `name` at several `layers` of one capture, joined by :func:`fuse`; N×H×W.
-
-    `layers` are the target layer or earlier ones, see :meth:`camaudit.capture.Capture.at`, whose
-    errors it raises, as it raises the method's; :class:`UsageError` for no layer.
-    """
-    if isinstance(layers, str) or not layers:
-        raise UsageError(f"expected a list of at least one layer to fuse; got {layers!r}")
-    call = method_call(name)
-    maps = [call(capture.at(layer), seed=seed) for layer in layers]
-    return fuse(maps, size=capture.size, how=how, scale=scale)
 
 
 def _scaled(maps: Tensor, scale: Scale) -> Tensor:

@@ -112,11 +112,15 @@ def _probability(capture: Capture, logits: Tensor, row: int) -> Tensor:
 
 
 def _locally_normalised(A: Tensor, coarse: tuple[int, int]) -> Tensor:
-    """`A / max(ε, Up(Down(A)))` (K×h×w): each channel against its mean around every cell."""
+    """`A / Up(Down(A))` (K×h×w): each channel against its mean around every cell.
+
+    0 where that mean is not positive (1e-12 of the channel's largest magnitude): nothing there to
+    compare with, and where activations are negative a quotient would mean nothing.
+    """
     mean = upsample(F.adaptive_avg_pool2d(A, coarse), (int(A.shape[1]), int(A.shape[2])))
     least = 1e-12 * A.abs().amax(dim=(1, 2), keepdim=True)
-    bottom = torch.maximum(least, mean)
-    return torch.where(bottom > 0, A / torch.where(bottom > 0, bottom, 1), 0)
+    positive = mean > least
+    return torch.where(positive, A / torch.where(positive, mean, 1), 0)
 
 
 @method(

@@ -9,11 +9,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from camaudit.cut import Cut, Trunk, cut_at
+from camaudit.cut import Cut, Trunk, cut_at, stages_of
 from camaudit.errors import WallError
+from camaudit.recent import Recent
 from camaudit.sites import find_site
 from camaudit.walls.receptive import chain_of, reach
 from camaudit.walls.region import dead_cells, default_live_rows, describe
+from camaudit.walls.stages import inner_trunk, stage_of
 from camaudit.walls.zone import DeadZone, scored_zone
 
 __all__ = [
@@ -78,6 +80,8 @@ class WalledModel(nn.Module):
         self.zone = zone
         self.description = description
         self._unwalled = (unwalled,)  # in a tuple: its parameters are registered through trunk
+        self._stages: Recent[nn.Module] = Recent()
+        self._names: Recent[list[str]] = Recent()
 
     @property
     def unwalled(self) -> Cut | None:
@@ -96,6 +100,27 @@ class WalledModel(nn.Module):
         """Logits (N×C); a split trunk computes only the live cells (the same values)."""
         live_only = getattr(self.trunk, "live_only", None)
         return self.read(live_only(images)) if live_only else self(images)
+
+    def at(self, layer: str, example: Tensor) -> nn.Module:
+        """The same at a layer before the wall, see :func:`camaudit.walls.stages.stage_of`."""
+        return self._stages.get(layer, example, lambda: stage_of(self, layer, example))
+
+    def stages(self, example: Tensor, *, layer: str | None = None) -> list[str]:
+        """Natural stages up to `layer`, the wall's own by default; the wall changes none."""
+        trunk = inner_trunk(self.trunk)
+        last = layer or trunk.site.label
+        return list(self._names.get(last, example, lambda: stages_of(trunk.model, last, example)))
+
+    @property
+    def frame(self) -> tuple[int, int, int, int] | None:
+        """Pixel box (top, left, height, width) that `framed` reads; None: the whole image."""
+        box: tuple[int, int, int, int] | None = getattr(self.trunk, "frame", None)
+        return box
+
+    @property
+    def framed(self) -> nn.Module:
+        """The part of the model that reads `frame` alone when it computes logits."""
+        return inner_trunk(self.trunk)
 
 
 def insert_wall(

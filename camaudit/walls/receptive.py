@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Chain", "chain_of", "reach"]
+__all__ = ["Chain", "along", "chain_of", "reach", "reads"]
 
 _ELEMENTWISE = (
     nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU,
@@ -120,14 +120,14 @@ def reach(chain: Chain) -> tuple[Tensor, Tensor]:
         size = chain.image_size[axis]
         total = torch.eye(size, dtype=torch.bool)
         for module, sizes in chain.layers:
-            step = _step(module, axis, size, sizes[axis])
+            step = reads(module, axis, size, sizes[axis])
             total = (step.double() @ total.double()) > 0
             size = sizes[axis]
         matrices.append(total)
     return matrices[0], matrices[1]
 
 
-def _step(module: nn.Module, axis: int, size: int, out: int) -> Tensor:
+def reads(module: nn.Module, axis: int, size: int, out: int) -> Tensor:
     """Boolean (out×size): which inputs along `axis` one layer's outputs read."""
     matrix = torch.zeros(out, size, dtype=torch.bool)
     if isinstance(module, _PADS):
@@ -148,7 +148,7 @@ def _step(module: nn.Module, axis: int, size: int, out: int) -> Tensor:
 
 def _window(module: nn.Module, axis: int, size: int, out: int) -> Tensor:
     kernel, stride, padding, dilation = (
-        _along(getattr(module, name, 1), axis)
+        along(getattr(module, name, 1), axis)
         for name in ("kernel_size", "stride", "padding", "dilation")
     )
     mode = getattr(module, "padding_mode", "zeros")
@@ -174,5 +174,6 @@ def _padded_index(index: int, size: int, mode: str) -> int | None:
     return None
 
 
-def _along(value: Any, axis: int) -> int:
+def along(value: Any, axis: int) -> int:
+    """A layer's setting along `axis` (0 rows, 1 columns): kernel size, stride and their kin."""
     return int(value[axis]) if isinstance(value, (tuple, list)) else int(value)

@@ -10,9 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from camaudit.errors import WallError
+from camaudit.cut import Cut
+from camaudit.errors import NotApplicableError, WallError
+from camaudit.passage import passage_to
 from camaudit.walls.insert import Rescale, WalledModel, planned
 from camaudit.walls.region import describe, rectangle
+from camaudit.walls.stages import BoxPassage, early_box, inner_trunk
 from camaudit.walls.zone import DeadZone, scored_zone
 
 __all__ = ["SplitTrunk", "split_trunk"]
@@ -40,27 +43,58 @@ class SplitTrunk(nn.Module):
         self.register_buffer("live", live, persistent=False)
         self.register_buffer("seen", seen, persistent=False)
 
+    @property
+    def frame(self) -> tuple[int, int, int, int] | None:
+        """The crop as (top, left, height, width), None where there is none."""
+        if self.boxes is None:
+            return None
+        rows, columns = self.boxes[1]
+        return rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start
+
     def forward(self, images: Tensor) -> Tensor:
         return self._place(self._live_cells(images), self.trunk(images))
 
     def live_only(self, images: Tensor) -> Tensor:
         """The same live cells with 0 in the dead ones, at the cost of the cropped image alone."""
-        cells = self._live_cells(images)
+        return self.placed(self._live_cells(images))
+
+    def placed(self, cells: Tensor) -> Tensor:
+        """Live cells, as the trunk gives them for :meth:`seen_part`, with 0 in the dead ones."""
         return self._place(cells, cells.new_zeros(*cells.shape[:2], *self.live.shape))
 
-    def _live_cells(self, images: Tensor) -> Tensor:
+    def seen_part(self, images: Tensor) -> Tensor:
+        """What of the images (N×C×H×W) the live cells are computed from."""
         if images.shape[-2:] != self.seen.shape:
             raise WallError(
                 f"the wall is built for images of {tuple(self.seen.shape)} pixels; got "
                 f"{tuple(images.shape[-2:])}"
             )
         if self.boxes is None:
-            hidden = torch.where(self.seen, images, images.new_zeros(()))
-            cells: Tensor = self.trunk(hidden)
-            return cells
+            return torch.where(self.seen, images, images.new_zeros(()))
         _, (rows, columns) = self.boxes
-        cropped: Tensor = self.trunk(images[:, :, rows, columns])
-        return cropped
+        return images[:, :, rows, columns]
+
+    def before(self, early: Cut, example: Tensor) -> tuple[SplitTrunk, BoxPassage]:
+        """The split trunk at the layer of `early`, and the passage from there to these maps.
+
+        Raises :class:`NotApplicableError` where the live cells are no rectangle, here or there.
+        """
+        if self.boxes is None:
+            raise NotApplicableError(
+                "the live cells are no rectangle, so that no crop of the image computes them: "
+                "their earlier layers cannot be told apart from those of dead cells"
+            )
+        crop = self.boxes[1]
+        box, grid = early_box(early, example, crop)
+        live = torch.zeros(grid, dtype=torch.bool, device=self.live.device)
+        live[box] = True
+        target = inner_trunk(self).site
+        passage = passage_to(target, early, example[:1, :, crop[0], crop[1]])
+        return SplitTrunk(early.trunk, live, self.seen, (box, crop)), BoxPassage(self, passage, box)
+
+    def _live_cells(self, images: Tensor) -> Tensor:
+        cells: Tensor = self.trunk(self.seen_part(images))
+        return cells
 
     def _place(self, cells: Tensor, behind: Tensor) -> Tensor:
         if self.boxes is None:

@@ -15,7 +15,8 @@ from camaudit.cut import cut_at
 from camaudit.errors import LayerError, UnknownNameError, UsageError
 from camaudit.maps import upsample
 from camaudit.methods import METHODS, compute, method_names
-from camaudit.methods.fusion import fuse, fused
+from camaudit.methods.calls import fused, method_call
+from camaudit.methods.fusion import fuse
 from camaudit.walls import insert_wall, split_trunk
 from tests.methods.test_layered_methods import stack
 from tests.networks import images
@@ -161,3 +162,14 @@ def test_fused_refuses_no_layer_unknown_ones_and_unknown_methods() -> None:
 def test_the_model_is_a_chain_of_three_sizes() -> None:
     assert isinstance(stack(), nn.Sequential)
     assert captured_behind("none").stages() == ["1", "4", "7"]
+
+
+def test_a_spec_names_the_layers_to_fuse() -> None:
+    call = method_call("gradcam++( epsilon=0.5, fuse = max, at=conv1 + conv2)")
+    assert call.layers == ("conv1", "conv2")
+    assert call.label == "gradcam++(at=conv1+conv2, fuse=max, epsilon=0.5)"
+    assert method_call(call.label) == call
+    with pytest.raises(UsageError, match="fuse must be one of mean, max; got 'sum'"):
+        method_call("gradcam(at=conv1, fuse=sum)")
+    with pytest.raises(UsageError, match="gradcam has no option 'at='"):
+        method_call("gradcam(at=)")

@@ -48,14 +48,17 @@ def _pooled(grid: Grid, size: tuple[int, int]) -> Grid:
 
 
 def _locally_normalised(grid: Grid, size: tuple[int, int]) -> Grid:
-    """LNorm(A, P) = A / max(ε, Up(Down(A))), ε = 1e-12·max|A|, Down to ``size``; 0/0 = 0."""
+    """LNorm(A, P) = A / Up(Down(A)) where that is > 1e-12·max|A|, else 0; Down to ``size``."""
     shape = (len(grid), len(grid[0]))
     epsilon = 1e-12 * max(abs(value) for value in _cells(grid))
     if epsilon == 0.0:
         return _zeros(*shape)
     coarse = _upsample_grid(_pooled(grid, size), shape, False)
     return [
-        [value / max(epsilon, local) for value, local in zip(row, coarse_row, strict=True)]
+        [
+            value / local if local > epsilon else 0.0
+            for value, local in zip(row, coarse_row, strict=True)
+        ]
         for row, coarse_row in zip(grid, coarse, strict=True)
     ]
 

@@ -11,7 +11,7 @@ from camaudit.capture import capture
 from camaudit.cut import cut_at
 from camaudit.errors import WallError
 from camaudit.maps import upsample
-from camaudit.methods.base import compute
+from camaudit.methods import compute
 from camaudit.walls.insert import WalledModel
 from camaudit.walls.split import split_trunk
 from tests import networks
