@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from camaudit import cli as cli_module
 from camaudit.cli import _run, cli
 from camaudit.errors import AuditError
-from camaudit.methods import METHODS, method_names
+from camaudit.methods import METHODS, STANDARD, method_names
 from tests.subjects import photograph
 
 Command = Callable[..., tuple[int, str, str]]
@@ -178,6 +178,19 @@ MISUSE: dict[str, tuple[dict[str, Any], int, str]] = {
     "output is a file": ({"out": "{factory}"}, 2, r"output"),
     "output under a file": ({"out": "{factory}/deeper"}, 2, r"output"),
     "layer with the paper's network": ({"wall": "vgg16"}, 2, r"leave --layer out"),
+    "memory in words": ({"memory": "lots"}, 2, r"a size such as 600M or 2G; got 'lots'"),
+    "memory below zero": ({"memory": "-2G"}, 2, r"a size such as 600M or 2G; got '-2G'"),
+    "memory in other units": ({"memory": "2Gb/s"}, 2, r"a size such as 600M or 2G"),
+    "no memory": ({"memory": "0"}, 2, r"memory must be a positive number of bytes; got 0"),
+    "less than a byte": ({"memory": "0.4"}, 2, r"memory must be a positive number of bytes"),
+    "unknown precision": ({"precision": "float8"}, 2, r"float8.*float32.*bfloat16.*float16"),
+    "half precision of a double": ({"model": "{factory}:double", "precision": "bfloat16"}, 2,
+                                   r"precision='bfloat16' is for float32 models"),
+    "unknown option of a method": ({"methods": "gradcam,scorecam(sore=logit)"}, 2,
+                                   r"scorecam has no option 'sore=logit'; it has score="),
+    "option of the wrong type": ({"methods": "rise(masks=many)"}, 2,
+                                 r"rise: masks must be a whole number; got 'many'"),
+    "unknown method with options": ({"methods": "scorcam(score=logit)"}, 2, r"did you mean score"),
 }  # fmt: skip
 
 
@@ -333,6 +346,86 @@ def test_other_precisions_are_audited_in_their_own(
     summary = {entry["method"]: entry for entry in results["summary"]}
     assert summary["hirescam"]["mu_l1"]["mean"] == 0
     assert summary["gradcam"]["mu_l1"]["mean"] > 0
+
+
+@pytest.mark.parametrize(
+    ("written", "count"),
+    [
+        ("600M", 600 * 1024**2), ("2G", 2 * 1024**3), ("1.5GiB", 3 * 1024**3 // 2),
+        ("1.5 GB", 3 * 1024**3 // 2), ("64k", 64 * 1024), ("300 kib", 300 * 1024), ("2t", 2**41),
+        ("123456", 123456), ("123456B", 123456), (" 7M ", 7 * 1024**2),
+    ],
+)  # fmt: skip
+def test_memory_is_a_number_of_bytes(
+    written: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to the settings: nothing is audited."""
+    from camaudit.audit import run as run_module
+
+    given: list[Any] = []
+
+    def stop(settings: Any, **_: Any) -> None:
+        given.append(settings)
+        raise AuditError("enough")
+
+    monkeypatch.setattr(run_module, "run_audit", stop)
+    assert _run(["run", "--memory", written], debug=False) == 3
+    assert given[0].memory == given[0].engine.memory == count
+
+
+def results_in(tmp_path: Path) -> dict[str, Any]:
+    results: dict[str, Any] = json.loads((tmp_path / "out" / "results.json").read_text())
+    return results
+
+
+def test_how_masked_images_run_is_recorded(command: Command, tmp_path: Path) -> None:
+    plain = {
+        "how": "layer by layer", "batch_size": 64, "exact": True,
+        "max_logit_error": None, "logit_spread": None,
+    }  # fmt: skip
+    options = {"methods": "scorecam", "perturbation_images": 1}
+    for flags in ((), ("--exact",)):
+        code, _, err = command(*flags, **options)
+        assert code == 0, err
+        settings = results_in(tmp_path)["settings"]
+        assert settings["masked_images"] == {"walled": plain, "unwalled": plain}
+        assert (settings["exact"], settings["memory"]) == (bool(flags), None)
+    code, _, err = command(precision="bfloat16", memory="1M", **options)
+    assert code == 0, err
+    results = results_in(tmp_path)
+    schema = json.loads((files("camaudit") / "schema" / "results-1.json").read_text())
+    jsonschema.validate(results, schema, cls=jsonschema.Draft202012Validator)
+    assert (results["settings"]["precision"], results["settings"]["memory"]) == ("bfloat16", 2**20)
+    for record in results["settings"]["masked_images"].values():
+        assert (record["how"], record["exact"]) == ("bfloat16", False)
+        assert 1 <= record["batch_size"] < 16
+        assert 0 < record["max_logit_error"] < 0.05 * record["logit_spread"]
+
+
+def test_options_of_methods_keep_their_commas(command: Command, tmp_path: Path) -> None:
+    code, out, err = command(
+        methods="scorecam(score=probability, channel_softmax=false),gradcam , fem(k=2.0),fem",
+        perturbation_images=1,
+    )
+    assert code == 0, err
+    results = results_in(tmp_path)
+    labels = ["scorecam(channel_softmax=false, score=probability)", "gradcam", "fem"]
+    assert results["settings"]["methods"] == labels
+    assert [entry["method"] for entry in results["summary"]] == labels
+    assert {record["method"] for record in results["records"]} == set(labels)
+    assert "gradcam" in out
+
+
+def test_standard_and_all_are_lists_of_methods(command: Command, tmp_path: Path) -> None:
+    for written, expected in (
+        ("standard", list(STANDARD)),
+        (None, list(STANDARD)),
+        ("all", list(METHODS)),
+        ("fem(k=1), standard ,gradcam", ["fem(k=1.0)", *STANDARD]),
+    ):
+        code, _, err = command(methods=written, num_images=1, perturbation_images=0)
+        assert code == 0, err
+        assert results_in(tmp_path)["settings"]["methods"] == expected
 
 
 @pytest.mark.parametrize("stage", ["render", "replace"])

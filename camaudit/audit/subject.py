@@ -16,6 +16,7 @@ from camaudit.models.loading import LoadedModel, load_model, resolve_device
 from camaudit.models.weights import file_sha256, read_state_dict, state_sha256
 from camaudit.sites import require_eval
 from camaudit.walls import (
+    PaperVGG16,
     WalledModel,
     insert_wall,
     paper_twins,
@@ -92,14 +93,15 @@ def _paper(settings: Settings, example: Tensor) -> tuple[LoadedModel, WalledMode
         )
     device = example.device
     masked, unmasked = paper_twins(seed=settings.seed, live_rows=settings.live_rows or 5)
-    twin: nn.Module | None = unmasked
+    twin: PaperVGG16 | None = unmasked
     weights, digest = f"He initialisation (seed {settings.seed})", None
     if settings.weights is not None:
         masked.load_paper_state(read_state_dict(settings.weights))
         twin, weights, digest = None, settings.weights.name, file_sha256(settings.weights)
-    masked.to(device)
+    masked.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     loaded = LoadedModel(masked, "the paper's VGG16", weights, digest, "29", "imagenet")
-    twin = unmasked.to(device) if twin is not None else None
+    if twin is not None:
+        twin.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return loaded, paper_wall(masked, example, unmasked=twin)
 
 

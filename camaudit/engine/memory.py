@@ -1,22 +1,23 @@
-"""How much memory one image of a forward pass takes, asked of the network itself."""
+"""How much memory a pass over one image takes, asked of the network itself."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["bytes_per_image"]
+__all__ = ["peak_bytes"]
 
 _SLACK = 2.0  # residual branches and library workspaces beside a layer's input and output
 
 
-def bytes_per_image(model: nn.Module, example: Tensor) -> int:
-    """Bytes that one image of a pass over `model` takes, from one pass over `example` (1×C×H×W).
+def peak_bytes(modules: Iterable[nn.Module], run: Callable[[], Any]) -> int:
+    """Bytes that the layers among `modules` take in `run`, beyond their weights.
 
-    The largest sum of a layer's input and output, doubled for what lives beside them, and the
-    masked image itself.
+    The largest sum of a layer's input and output, doubled for what lives beside them. Hooks read
+    the sizes; none is left behind, also after an exception.
     """
     largest = 0
 
@@ -25,15 +26,14 @@ def bytes_per_image(model: nn.Module, example: Tensor) -> int:
         held = sum(t.nbytes for t in (*given, output) if isinstance(t, Tensor))
         largest = max(largest, held)
 
-    handles = [
-        module.register_forward_hook(hook)
-        for module in model.modules()
-        if not list(module.children())
-    ]
+    handles = []
     try:
+        for module in modules:
+            if not list(module.children()):
+                handles.append(module.register_forward_hook(hook))
         with torch.no_grad():
-            model(example[:1])
+            run()
     finally:
         for handle in handles:
             handle.remove()
-    return int(_SLACK * largest) + 3 * example[:1].nbytes
+    return int(_SLACK * largest)

@@ -14,6 +14,7 @@ from torch import Tensor
 from camaudit.audit.run import run_audit
 from camaudit.audit.settings import Settings
 from camaudit.capture import Capture, capture
+from camaudit.engine import Engine, prepare
 from camaudit.maps import upsample
 from camaudit.methods import compute
 from camaudit.methods.decomposition import first_component
@@ -26,7 +27,7 @@ TOLERANCE = 1e-4
 
 @pytest.fixture(scope="module")
 def captured(paper_vgg16: WalledModel, image: Tensor) -> Capture:
-    return capture(paper_vgg16, image)
+    return capture(paper_vgg16, image, forwards=prepare(paper_vgg16, image, Engine()))
 
 
 def their_postprocessing(raw: Tensor) -> NDArray[np.float32]:
