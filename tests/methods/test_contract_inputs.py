@@ -129,8 +129,8 @@ def test_another_score_gives_another_map(name: str, objective: object) -> None:
     same = torch.allclose(maps, compute(cheap(name), captured), rtol=1e-6, atol=1e-9)
     if name == "finercam":
         assert same  # it is a contrast of its own
-    elif name == "segeigencam" and objective.sign < 0:  # type: ignore[attr-defined]
-        assert same  # it reads |G| alone
+    elif name in {"segeigencam", "fullgrad"} and objective.sign < 0:  # type: ignore[attr-defined]
+        assert same  # they read the gradient's magnitude alone
     else:
         assert same == (name in IGNORES_SCORE)
 
