@@ -209,7 +209,7 @@ def _hooked(module: nn.Module) -> bool:
 def _layer_by_layer(
     divided: Cut | WalledModel, example: Tensor, engine: Engine, *, bits: bool = True
 ) -> Forwards | None:
-    """The trunk as a fast chain; None where it is no chain, or not to the bit and yet no faster.
+    """The trunk as a fast chain; None where it is no chain, or cannot be trusted to the bit.
 
     Without `bits` the last ones do not matter, because a lower precision changes more.
     """
@@ -219,10 +219,10 @@ def _layer_by_layer(
     if isinstance(chain, str):
         return None
     rows, columns = _live(divided, chain)
-    own = None if engine.compile or not bits else inner
+    own = inner if bits and not engine.compile else None
     winograd = engine.winograd and _roomy(engine)
     fast = FastChain(chain, rows, columns, winograd=winograd, own=own)
-    if not fast.winograd and not fast.repeatable:
+    if own is not None and not fast.winograd and not fast.repeatable:
         return None
 
     def run(images: Tensor) -> Tensor:
