@@ -397,7 +397,7 @@ def test_how_masked_images_run_is_recorded(command: Command, tmp_path: Path) -> 
     jsonschema.validate(results, schema, cls=jsonschema.Draft202012Validator)
     assert (results["settings"]["precision"], results["settings"]["memory"]) == ("bfloat16", 2**20)
     for record in results["settings"]["masked_images"].values():
-        assert (record["how"], record["exact"]) == ("bfloat16", False)
+        assert (record["how"], record["exact"]) == ("bfloat16, layer by layer", False)
         assert 1 <= record["batch_size"] < 16
         assert 0 < record["max_logit_error"] < 0.05 * record["logit_spread"]
 
