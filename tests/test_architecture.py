@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "passage": {"errors", "cut", "sites"},
     "linear_head": {"errors"},
     "objective": {"errors"},
-    "first_linear": set(),
+    "first_linear": {"recent"},
     "capture": {"errors", "linear_head", "objective"},
     "methods": {"errors", "registry", "maps", "first_linear", "capture", "objective"},
     "walls": {"errors", "maps", "recent", "sites", "cut", "passage"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from camaudit.capture import capture
 from camaudit.cut import cut_at
-from camaudit.first_linear import first_linear
+from camaudit.first_linear import FirstLinear, first_linear
 from camaudit.methods import ablation as ablation_module
 from camaudit.methods import compute
 from camaudit.walls import insert_wall, split_trunk
@@ -53,6 +54,10 @@ def images(count: int = 2) -> Tensor:
     return torch.randn(count, 3, *SIZE, generator=generator, dtype=torch.float64)
 
 
+def found_in(divided: Any, A: Tensor) -> FirstLinear | None:
+    return first_linear(divided, divided.read, A, divided.read(A))
+
+
 def naive(read: Callable[[Tensor], Tensor], A: Tensor) -> Tensor:
     """Logits (K×C) of one image's maps (K×h×w), one head pass a channel."""
     rows = []
@@ -72,7 +77,7 @@ def test_subtraction_equals_the_naive_loop(wall: str) -> None:
         "split": lambda: split_trunk(model, "maps", batch[:1], live_rows=3),
     }[wall]()
     A = divided.trunk(batch).detach()
-    found = first_linear(divided, divided.read, A)
+    found = found_in(divided, A)
     assert found is not None
     for row in range(2):
         ours = found.logits_without(row, torch.arange(5))
@@ -82,13 +87,13 @@ def test_subtraction_equals_the_naive_loop(wall: str) -> None:
 @pytest.mark.parametrize("first", [Permuted(), Squared(), Normed()], ids=lambda m: type(m).__name__)
 def test_other_heads_are_refused(first: nn.Module) -> None:
     divided = cut_at(with_head(first), "maps", images(1))
-    assert first_linear(divided, divided.read, divided.trunk(images()).detach()) is None
+    assert found_in(divided, divided.trunk(images()).detach()) is None
 
 
 def test_a_pooled_head_is_refused() -> None:
     model = network(seed=4, channels=5, activation="relu", pooled=True, layers=2, size=SIZE)
     divided = cut_at(model, "maps", images(1))
-    assert first_linear(divided, divided.read, divided.trunk(images()).detach()) is None
+    assert found_in(divided, divided.trunk(images()).detach()) is None
 
 
 def test_a_linear_that_runs_twice_is_refused() -> None:
@@ -105,13 +110,52 @@ def test_a_linear_that_runs_twice_is_refused() -> None:
     model = Twice().double().eval()
     divided = cut_at(model, "maps", torch.randn(1, 3, 4, 4, dtype=torch.float64))
     A = torch.randn(1, 2, 4, 4, dtype=torch.float64)
-    assert first_linear(divided, divided.read, A) is None
+    assert found_in(divided, A) is None
+
+
+def test_a_head_is_asked_again_when_it_has_changed() -> None:
+    model, batch = with_head(nn.Flatten()), images()
+    divided = insert_wall(model, "maps", batch[:1], live_rows=2)
+    A = divided.trunk(batch).detach()
+    assert found_in(divided, A) is not None
+    head = model.get_submodule("head")
+    assert isinstance(head, nn.Sequential)
+    with torch.no_grad():
+        head[1].weight.mul_(2)
+    doubled = found_in(divided, A)
+    assert doubled is not None
+    expected = naive(divided.read, A[1])
+    torch.testing.assert_close(
+        doubled.logits_without(1, torch.arange(5)), expected, rtol=1e-12, atol=1e-13
+    )
+    handle = head[1].register_forward_pre_hook(lambda _, args: (args[0].square(),))
+    assert found_in(divided, A) is None
+    handle.remove()
+    assert found_in(divided, A) is not None
+    head[1] = nn.Sequential(head[1], nn.Tanh()).eval()
+    assert found_in(divided, A) is not None
+    head[0] = Permuted()
+    assert found_in(divided, A) is None
+
+
+def test_what_no_fingerprint_tells_shows_in_the_logits() -> None:
+    model, batch = with_head(nn.Flatten()), images()
+    divided = insert_wall(model, "maps", batch[:1], live_rows=2)
+    A = divided.trunk(batch).detach()
+    assert found_in(divided, A) is not None
+    divided.wall.scale = 3.0
+    scaled = found_in(divided, A)
+    assert scaled is not None
+    torch.testing.assert_close(
+        scaled.logits_without(1, torch.arange(5)), naive(divided.read, A[1]), rtol=1e-12, atol=1e-13
+    )
+    assert first_linear(divided, divided.read, A, divided.read(A) + 1) is None
 
 
 def test_nothing_is_left_on_the_model() -> None:
     model = with_head(nn.Flatten())
     divided = cut_at(model, "maps", images(1))
-    found = first_linear(divided, divided.read, divided.trunk(images()).detach())
+    found = found_in(divided, divided.trunk(images()).detach())
     assert found is not None
     found.logits_without(0, torch.tensor([1, 3]))
     for module in model.modules():
@@ -126,7 +170,7 @@ def test_an_in_place_layer_after_the_linear_changes_nothing() -> None:
     head[2] = nn.ReLU(inplace=True).eval()
     divided = cut_at(model, "maps", batch[:1])
     A = divided.trunk(batch).detach()
-    found = first_linear(divided, divided.read, A)
+    found = found_in(divided, A)
     assert found is not None
     expected = naive(divided.read, A[1])
     for _ in range(2):

@@ -60,7 +60,7 @@ def _flat_head(capture: Capture) -> FirstLinear | None:
         return None
     if not bool(torch.isfinite(capture.activations).all()):
         return None
-    return first_linear(capture.divided, capture.head, capture.activations)
+    return first_linear(capture.divided, capture.head, capture.activations, capture.logits)
 
 
 def _row_drops(capture: Capture, row: int, flat: FirstLinear | None) -> Tensor:
