@@ -311,6 +311,23 @@ def test_a_saved_record_is_shown_again(run: Any, clock: Clock, tmp_path: Path) -
     assert CliRunner().invoke(command.main, ["--show", str(other)]).exit_code == 2
 
 
+def test_a_record_is_resumed(run: Any, clock: Clock) -> None:
+    def cases() -> list[Case]:
+        return [fake(clock, "first"), fake(clock, "second")]
+
+    _, before = run(cases(), "--only", "first")
+    done, after = run(cases(), "--resume")
+    assert done.exit_code == 0
+    assert [entry["name"] for entry in after["cases"]] == ["first", "second"]
+    assert after["cases"][0] == before["cases"][0]
+    assert "first" not in done.stderr
+    _, again = run(cases(), "--resume", "--only", "first")
+    assert [entry["name"] for entry in again["cases"]] == ["second", "first"]
+    done, _ = run(cases(), "--resume", "--rounds", "7")
+    assert done.exit_code == 2
+    assert "another setting (rounds: 3 there, 7 here)" in done.output
+
+
 def test_list_names_every_case_with_what_it_is_held_to() -> None:
     done = CliRunner().invoke(command.main, ["--list"])
     assert done.exit_code == 0

@@ -12,7 +12,7 @@ import torch
 
 from camaudit.audit.allocator import keep_freed_memory
 from tests.benchmarks.cases import CASES, Case
-from tests.benchmarks.record import new_record, read, save
+from tests.benchmarks.record import kept_cases, new_record, read, save
 from tests.benchmarks.suite import run_cases, select
 from tests.benchmarks.table import markdown, plain
 from tests.benchmarks.timing import Setting
@@ -39,6 +39,11 @@ __all__ = ["main"]
     show_default=True,
     help="Where the record goes; written anew after every case.",
 )
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the record in --out: keep its cases, measure what is missing or in --only.",
+)
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the README's table.")
 @click.option(
     "--show",
@@ -55,6 +60,7 @@ def main(
     threads: int | None,
     gpu: bool,
     out: Path,
+    resume: bool,
     as_markdown: bool,
     show: Path | None,
 ) -> None:
@@ -78,6 +84,13 @@ def main(
         torch.set_num_threads(threads)
     setting = Setting(device=device, rounds=rounds, clock=setting.clock)
     record = new_record(setting, memory_kept=keep_freed_memory())
+    if resume and out.exists():
+        try:
+            kept = kept_cases(read(out), record, again={case.name for case in chosen if only})
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        record["cases"] = kept
+        chosen = [case for case in chosen if case.name not in {entry["name"] for entry in kept}]
     save(record, out)  # a path that cannot be written fails now, not after half an hour
     whole = run_cases(chosen, setting, record, write=_progress, keep=lambda r: save(r, out))
     click.echo(_table(record, cases, as_markdown=as_markdown))

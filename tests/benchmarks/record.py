@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.benchmarks.cases import Case
 from tests.benchmarks.machine import describe
 from tests.benchmarks.timing import Outcome, Setting
 
-__all__ = ["FORMAT", "failed", "measured", "new_record", "read", "save"]
+__all__ = ["FORMAT", "failed", "kept_cases", "measured", "new_record", "read", "save"]
 
 FORMAT = "camaudit-benchmarks-1"
 
@@ -35,6 +36,29 @@ def new_record(setting: Setting, *, memory_kept: bool) -> dict[str, Any]:
         },
         "cases": [],
     }
+
+
+def kept_cases(
+    old: dict[str, Any], new: dict[str, Any], *, again: Collection[str]
+) -> list[dict[str, Any]]:
+    """The measured cases of `old` but for those named in `again`.
+
+    Raises :class:`ValueError` where `old` is of another machine, other versions or settings than
+    `new`: their times do not belong into one table.
+    """
+    for part in ("machine", "settings"):
+        for name in sorted({*old[part], *new[part]} - {"load_average"}):
+            was, now = old[part].get(name), new[part].get(name)
+            if was != now:
+                raise ValueError(
+                    f"the record is of another {part.rstrip('s')} ({name}: {was} there, {now} "
+                    "here): choose another --out"
+                )
+    return [
+        entry
+        for entry in old["cases"]
+        if entry["status"] == "measured" and entry["name"] not in again
+    ]
 
 
 def measured(case: Case, outcome: Outcome, *, held: bool = True) -> dict[str, Any]:
