@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -16,12 +17,14 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )  # fmt: skip
+from rich.table import Table
 
 from camaudit.methods import METHODS, STANDARD, method_names, options_listing
 from camaudit.report.table import terminal_table
+from camaudit.report.theory_tables import claims_table, mu_tables
 from camaudit.types import Results
 
-__all__ = ["ConsoleProgress", "methods_listing", "print_table"]
+__all__ = ["ConsoleProgress", "methods_listing", "print_claims", "print_table"]
 
 _SECONDS_BETWEEN_LINES = 30.0
 _NARROWEST_TABLE = 80
@@ -91,10 +94,20 @@ def print_table(results: Results) -> None:
 
     Raises BrokenPipeError where nobody reads stdout any more.
     """
+    _print(lambda width: [terminal_table(results, width=width)])
+
+
+def print_claims(results: Results) -> None:
+    """Every claim with its figure, and μ for every random network, as :func:`print_table` does."""
+    _print(lambda width: [*mu_tables(results, width=width), claims_table(results)])
+
+
+def _print(tables: Callable[[int], Sequence[Table]]) -> None:
     console = Console()
     console.width = max(console.width, _NARROWEST_TABLE)
     with console.capture() as captured:
-        console.print(terminal_table(results, width=console.width))
+        for table in tables(console.width):
+            console.print(table)
     sys.stdout.write(captured.get())
     sys.stdout.flush()
 

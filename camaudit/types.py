@@ -12,6 +12,8 @@ from typing import Any
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Claim",
+    "ClaimOutcome",
     "DeadZoneFigures",
     "Interval",
     "Provenance",
@@ -31,6 +33,33 @@ class Status(StrEnum):
     DEGENERATE = "degenerate"
     NOT_APPLICABLE = "not applicable"
     ERROR = "error"
+
+
+class ClaimOutcome(StrEnum):
+    """What became of a claim that was put to the test."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    NOT_APPLICABLE = "not applicable"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement and the figure that decides on it: it passes where `figure relation bound`.
+
+    `figure` and `bound` are None where the claim does not apply, or could not be tested; `detail`
+    says why, and otherwise what was compared with what.
+    """
+
+    check: str
+    statement: str
+    outcome: ClaimOutcome
+    figure: float | None
+    relation: str
+    bound: float | None
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -62,6 +91,8 @@ class DeadZoneFigures:
 class Record:
     """One method on one image: figures on the walled model, and on its unmasked twin.
 
+    `seed` is that of the network's weights where a check draws several networks.
+
     `target` is None where the model had no finite logits. `message` says what went wrong, on the
     walled model or, named so, on the twin.
     """
@@ -77,6 +108,7 @@ class Record:
     status: Status
     message: str | None = None
     unmasked: DeadZoneFigures | None = None
+    seed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,7 +150,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that results.json holds."""
+    """Everything that results.json holds; `claims` and `theory` only where there are any."""
 
     camaudit: str
     provenance: Provenance
@@ -126,20 +158,34 @@ class Results:
     summary: list[Summary]
     warnings: list[str] = field(default_factory=list)
     timing: dict[str, Any] = field(default_factory=dict)
+    claims: list[Claim] = field(default_factory=list)
+    theory: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of results.json (enums as their values, undefined as null)."""
         provenance = asdict(self.provenance)
+        extra: dict[str, Any] = {
+            "claims": [_plain(asdict(claim)) for claim in self.claims],
+            "theory": _plain(self.theory),
+        }
         return {
             "schema": self.schema,
             "camaudit": self.camaudit,
             **provenance,
             "warnings": list(self.warnings),
-            "records": [_plain(asdict(record)) for record in self.records],
+            "records": [_record(record) for record in self.records],
             "summary": [_plain(asdict(entry)) for entry in self.summary],
+            **{name: value for name, value in extra.items() if value},
             "timing": dict(self.timing),
         }
+
+
+def _record(record: Record) -> dict[str, Any]:
+    plain: dict[str, Any] = _plain(asdict(record))
+    if record.seed is None:
+        del plain["seed"]
+    return plain
 
 
 def _plain(value: Any) -> Any:

@@ -28,7 +28,9 @@ ALLOWED: dict[str, set[str]] = {
     "first_linear": {"recent"},
     "capture": {"errors", "linear_head", "objective"},
     "methods": {"errors", "registry", "maps", "first_linear", "capture", "objective"},
-    "walls": {"errors", "maps", "recent", "sites", "cut", "passage"},
+    "initialisation": {"errors"},
+    "walls": {"errors", "initialisation", "maps", "recent", "sites", "cut", "passage"},
+    "theory": {"errors", "types", "initialisation", "cut", "walls"},
     "engine": {"errors", "cut", "walls"},
     "metrics": {"errors", "types", "maps"},
     "data": {"errors"},
@@ -37,10 +39,10 @@ ALLOWED: dict[str, set[str]] = {
     "schema": set(),
     "audit": {
         "", "errors", "types", "maps", "sites", "cut", "capture", "engine", "methods", "walls",
-        "metrics", "data", "models", "report.gallery",
+        "metrics", "data", "models", "report.gallery", "initialisation", "theory",
     },
     "console": {"methods", "report", "types"},
-    "cli": {"", "errors", "console", "audit", "report"},
+    "cli": {"", "errors", "types", "console", "audit", "report"},
     "__main__": {"cli"},
     "": set(),
 }  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from camaudit.cli import _names, cli, run
+from camaudit.cli import _names, cli
 from camaudit.methods import select
 
 ROOT = Path(__file__).parent.parent
@@ -41,18 +41,29 @@ def test_ci_runs_the_marked_commands() -> None:
     assert "command_marked main-command" in script
 
 
-def test_every_option_of_run_stands_in_the_table_and_no_other() -> None:
-    documented = set(re.findall(r"^\| `(--[a-z-]+)", README, flags=re.MULTILINE))
-    assert documented == {parameter.opts[0] for parameter in run.params} | {"--debug"}
+def documented(command: str) -> set[str]:
+    """The options in the table whose head names the command; that of `run` is the plain one."""
+    head = "| option |" if command == "run" else f"| option of `{command}` |"
+    assert README.count(head) == 1
+    table = README.split(head, 1)[1].split("\n\n", 1)[0]
+    return set(re.findall(r"^\| `(--[a-z-]+)", table, flags=re.MULTILINE))
+
+
+def test_every_option_stands_in_its_table_and_no_other() -> None:
+    for name, command in cli.commands.items():
+        options = {parameter.opts[0] for parameter in command.params}
+        if options:
+            assert documented(name) == options | ({"--debug"} if name == "run" else set()), name
 
 
 def test_commands_shown_parse() -> None:
     shown = [line for block in blocks("sh") for line in block.splitlines()]
-    audits = [line for line in shown if line.startswith("camaudit run")]
-    assert audits
-    options = {option for parameter in run.params for option in parameter.opts}
-    for line in audits:
-        assert set(re.findall(r"--[a-z-]+", line)) <= options
+    lines = [line.split() for line in shown if line.startswith("camaudit ")]
+    assert any(words[1] == "run" for words in lines)
+    for words in lines:
+        command = cli.commands[words[1]]
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {word for word in words if word.startswith("--")} <= options
 
 
 def test_methods_named_in_the_text_exist() -> None:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import camaudit
+from camaudit.audit.clock import Clock
 from camaudit.audit.loop import Loop, Progress, Silent, batch_tensor
 from camaudit.audit.provenance import environment, image_entry, image_source, images_sha256
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, build_subject
 from camaudit.audit.summary import summarise
+from camaudit.audit.verifying import verified_zone
 from camaudit.data.embedded import embedded_photos
 from camaudit.data.folders import scan
-from camaudit.data.stack_mix import StackImage, StackMix, plain_images, stack_mix
-from camaudit.errors import ZoneError
+from camaudit.data.stack_mix import StackMix, plain_images, stack_mix
 from camaudit.methods import method_call, select
 from camaudit.metrics.statistics import LEVEL, MINIMUM, RESAMPLES
 from camaudit.report.gallery import GalleryImage
 from camaudit.types import Provenance, Results, Status
-from camaudit.walls import DeadZone, verify_zone
+from camaudit.walls import DeadZone
 
 __all__ = ["Outcome", "run_audit"]
 
@@ -64,7 +63,7 @@ def run_audit(settings: Settings, *, progress: Progress | None = None) -> Outcom
     is recorded with status "error" and does not end the run.
     """
     progress = progress or Silent()
-    clock = _Clock()
+    clock = Clock()
     methods = _selected(settings)
     progress.stage("loading the model and building the wall")
     with clock.measure("subject"):
@@ -74,7 +73,8 @@ def run_audit(settings: Settings, *, progress: Progress | None = None) -> Outcom
         images = _images(settings, subject.walled.zone)
     progress.stage("verifying the dead zone")
     with clock.measure("verification"):
-        zone = _verified(subject, images.images, settings)
+        first = batch_tensor(subject, images.images[:1])
+        zone = verified_zone(subject.walled, first, seed=settings.seed)
     with clock.measure("scoring"):
         loop = Loop(settings, subject, images.images, methods, progress)
         loop.run()
@@ -97,30 +97,13 @@ def _images(settings: Settings, zone: DeadZone) -> StackMix:
     return replace(found, skipped=(*collection.skipped, *found.skipped))
 
 
-def _verified(subject: Subject, images: tuple[StackImage, ...], settings: Settings) -> DeadZone:
-    """The zone with its verification on the first image; :class:`ZoneError` if it is refuted."""
-    batch = batch_tensor(subject, images[:1])
-    outcome = verify_zone(subject.walled, batch, subject.walled.zone, seed=settings.seed)
-    if not outcome.live_changed:
-        raise ZoneError(
-            "changing the live pixels did not change the logits either: the model ignores its "
-            "input, so nothing can be said of what it sees"
-        )
-    if not outcome.passed:
-        raise ZoneError(
-            f"the dead zone is refuted: changing dead pixels moved the logits by "
-            f"{outcome.max_abs_difference:.3g} (allowed {outcome.bound:.3g} on {outcome.device})"
-        )
-    return subject.walled.zone.with_verification(outcome)
-
-
 def _outcome(
     settings: Settings,
     subject: Subject,
     zone: DeadZone,
     images: StackMix,
     loop: Loop,
-    clock: _Clock,
+    clock: Clock,
 ) -> Outcome:
     families = {name: method_call(name).info.family for name in loop.methods}
     description = {
@@ -204,30 +187,3 @@ def _gallery(loop: Loop, zone: DeadZone) -> list[GalleryImage]:
             )
         )
     return shown
-
-
-class _Clock:
-    """Wall-clock seconds by stage, and when the run began (UTC)."""
-
-    def __init__(self) -> None:
-        self._began = datetime.now(UTC)
-        self._seconds: dict[str, float] = {}
-
-    def measure(self, stage: str) -> _Stage:
-        """A context manager that adds the time spent in it to `stage`."""
-        return _Stage(self._seconds, stage)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {"began": self._began.isoformat(timespec="seconds"), "seconds": self._seconds}
-
-
-class _Stage:
-    def __init__(self, seconds: dict[str, float], stage: str) -> None:
-        self._seconds, self._stage = seconds, stage
-
-    def __enter__(self) -> None:
-        self._start = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._seconds[self._stage] = round(time.perf_counter() - self._start, 3)

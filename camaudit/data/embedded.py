@@ -1,17 +1,18 @@
-"""Embedded photographs: the six that scikit-image's wheel carries, for a demo without downloads.
+"""Embedded photographs: six of scikit-image's wheel and two of scikit-learn's, without downloads.
 
 They are found as files of the installed package; nothing is fetched.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 from camaudit.data.folders import Collection, Photo
 from camaudit.errors import MissingExtraError
 
-__all__ = ["CREDITS", "embedded_photos"]
+__all__ = ["CREDITS", "eight_photos", "embedded_photos"]
 
 _FILES = {
     "astronaut": "astronaut.png",
@@ -32,6 +33,36 @@ CREDITS = {
     "rocket": "SpaceX, launch of DSCOVR; public domain",
 }
 """Photographer or source, and licence, as scikit-image's documentation states them."""
+
+
+_MORE = {
+    "china": ("china.jpg", "danielbuechele (Flickr), as scikit-learn carries it; CC BY 2.0"),
+    "flower": ("flower.jpg", "vultilion (Flickr), as scikit-learn carries it; CC BY 2.0"),
+}
+
+
+def eight_photos() -> Collection:
+    """:func:`embedded_photos` and the two photographs of scikit-learn, without classes.
+
+    Raises:
+        MissingExtraError: if either library is not installed, or came without its photographs.
+    """
+    try:
+        folder = Path(str(files("sklearn"))) / "datasets" / "images"
+    except ImportError as error:
+        raise MissingExtraError(
+            "two photographs come with scikit-learn, which is not installed; "
+            'install it with: pip install "camaudit[demo]"'
+        ) from error
+    photos = [replace(photo, label_name=None) for photo in embedded_photos().photos]
+    for name, (file, credit) in _MORE.items():
+        if not (folder / file).is_file():
+            raise MissingExtraError(
+                f"this scikit-learn came without {file}; install its wheel: "
+                'pip install --force-reinstall "camaudit[demo]"'
+            )
+        photos.append(Photo(name, folder / file, None, f"{name}: {credit}"))
+    return Collection.of(folder, photos)
 
 
 def embedded_photos() -> Collection:

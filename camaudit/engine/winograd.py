@@ -36,6 +36,7 @@ _AT = (
     (0, 1, 1, 4, 4, 0),
     (0, 1, -1, 8, -8, 1),
 )
+_EVERYWHERE = 7  # the product (1, 1) of 6×6 counts once in each of the 16 outputs: Aᵀ e₁ = 1
 WORKSPACE_BYTES = 2**25  #: what the transformed tiles of one convolution take at most
 _TILE_FLOATS = 2**21  # 8 MB of tiles, and as much of products, at a time: what a cache holds
 _MIN_PRODUCT = 64 * 128  # with fewer channels the transforms cost more than they save
@@ -103,8 +104,6 @@ class WinogradConv:
             for top in range(0, 4 * down, 4 * rows):
                 cells = result[start : start + step, top : top + 4 * rows]
                 self._fill(cells, padded[:, top : top + 4 * rows + 2])
-        if self.rectify:
-            result.relu_()
         return result[:, :H, :W].permute(0, 3, 1, 2)
 
     def _fill(self, result: Tensor, padded: Tensor) -> None:
@@ -115,10 +114,12 @@ class WinogradConv:
         strides = (s[1], s[2], s[0], 4 * s[1], 4 * s[2], s[3])
         d = padded.as_strided((6, 6, n, down, across, C), strides, padded.storage_offset())
         tiles = torch.mm(self.into, d.reshape(36, -1)).view(36, -1, C)
-        products = torch.bmm(tiles, self.filters).view(36, -1)
-        cells = torch.mm(self.out, products).view(4, 4, n, down, across, K)
+        products = torch.bmm(tiles, self.filters)
+        if self._bias is not None:
+            products[_EVERYWHERE] += self._bias
+        cells = torch.mm(self.out, products.view(36, -1)).view(4, 4, n, down, across, K)
         placed = result.view(n, down, 4, across, 4, K).permute(2, 4, 0, 1, 3, 5)
-        if self._bias is None:
-            placed.copy_(cells)
+        if self.rectify:
+            torch.clamp_min(cells, 0, out=placed)
         else:
-            torch.add(cells, self._bias, out=placed)
+            placed.copy_(cells)

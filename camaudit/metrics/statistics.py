@@ -1,4 +1,4 @@
-"""Means with seeded bootstrap intervals; the unit is the image."""
+"""Means with seeded bootstrap intervals; the unit is the image, or networks crossed with images."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from camaudit.types import Interval
 
-__all__ = ["LEVEL", "MINIMUM", "RESAMPLES", "bootstrap_mean"]
+__all__ = ["LEVEL", "MINIMUM", "RESAMPLES", "bootstrap_mean", "crossed_bootstrap_mean"]
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -47,4 +48,42 @@ def bootstrap_mean(
         ci_low=min(float(low), mean),
         ci_high=max(float(high), mean),
         std=std,
+    )
+
+
+def crossed_bootstrap_mean(
+    values: ArrayLike, *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
+) -> Interval:
+    """Mean over random networks (rows) crossed with images (columns), with its interval.
+
+    The pigeonhole bootstrap (Owen 2007, *The pigeonhole bootstrap*): rows and columns are drawn
+    with replacement independently of each other from PCG64(seed), and a cell counts as often as
+    its row times its column. The interval then tells of other networks *and* other images; for
+    one crossed mean it is not too narrow. NaN marks an undefined cell, which is left out; `n` and
+    `std` are of the defined ones. With fewer than :data:`MINIMUM` rows or columns there is no
+    interval. Raises ValueError for infinite values or anything but a table.
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or np.isinf(table).any():
+        raise ValueError(f"expected a table of finite values or NaN, got shape {table.shape}")
+    defined = np.isfinite(table)
+    sample = table[defined]
+    n = len(sample)
+    if n == 0:
+        return Interval(n=0, mean=None, ci_low=None, ci_high=None, std=None)
+    mean = math.fsum(sample.tolist()) / n
+    std = float(sample.std(ddof=1)) if n > 1 else None
+    if min(defined.any(axis=1).sum(), defined.any(axis=0).sum()) < MINIMUM:
+        return Interval(n=n, mean=mean, ci_low=None, ci_high=None, std=std)
+    rng = np.random.default_rng(seed)
+    rows, columns = (
+        rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
+        for count in table.shape
+    )
+    totals = np.einsum("ri,ij,rj->r", rows, np.where(defined, table, 0.0), columns, optimize=True)
+    counts = np.einsum("ri,ij,rj->r", rows, defined.astype(np.float64), columns, optimize=True)
+    means = totals[counts > 0] / counts[counts > 0]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(
+        n=n, mean=mean, ci_low=min(float(low), mean), ci_high=max(float(high), mean), std=std
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from camaudit.report import figures
 from camaudit.types import Summary
 
-__all__ = ["Axis", "Bar", "Tick", "axis", "bar"]
+__all__ = ["Axis", "Bar", "Tick", "axis", "bar", "share_scale"]
 
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
 _MAX_TICKS = 6
@@ -70,20 +70,23 @@ def axis(summary: Sequence[Summary]) -> Axis:
         for share in (entry.mu_l1.mean, entry.mu_l1.ci_high, entry.uniform)
         if share is not None and math.isfinite(share)
     ]
-    reach = min(max([*shares, 0.01]) * 1.05, 1.0)
-    step = next((step for step in _STEPS if reach / step <= _MAX_TICKS), _STEPS[-1])
-    marks = math.ceil(reach / step - 1e-9)
-    maximum = min(marks * step, 1.0)
-    ticks = tuple(
-        _tick(number * step / maximum, f"{100 * number * step:.0f} %")
-        for number in range(marks + 1)
-        if number * step <= maximum + 1e-9
-    )
+    maximum, marks = share_scale(shares)
+    ticks = tuple(_tick(mark / maximum, f"{100 * mark:.0f} %") for mark in marks)
     if not summary:
         return Axis(maximum, ticks, None)
     uniform = summary[0].uniform
     label = f"uniform map {figures.percent(uniform)}"
     return Axis(maximum, ticks, _tick(uniform / maximum, label))
+
+
+def share_scale(shares: Sequence[float]) -> tuple[float, tuple[float, ...]]:
+    """A round maximum beyond all of `shares`, at most 1, and the marks from 0 on up to it."""
+    reach = min(max([*shares, 0.01]) * 1.05, 1.0)
+    step = next((step for step in _STEPS if reach / step <= _MAX_TICKS), _STEPS[-1])
+    count = math.ceil(reach / step - 1e-9)
+    maximum = min(count * step, 1.0)
+    marks = (number * step for number in range(count + 1))
+    return maximum, tuple(mark for mark in marks if mark <= maximum + 1e-9)
 
 
 def _tick(position: float, label: str) -> Tick:

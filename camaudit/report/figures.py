@@ -21,11 +21,15 @@ __all__ = [
     "percent",
     "points",
     "points_interval",
+    "quantity",
+    "whole",
 ]
 
 UNDEFINED = "undefined"
 EXACT_ZERO = "0 (exact)"
 _STEP = 0.001  # one decimal of a percentage
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_FIXED = (1e-4, 1e6)  # magnitudes that are printed without a power of ten
 
 
 def defined(value: float | None) -> bool:
@@ -71,6 +75,37 @@ def points_interval(value: Interval | None) -> str:
     if not (math.isfinite(value.ci_low) and math.isfinite(value.ci_high)):
         return ""
     return f"[{_signed(value.ci_low)} to {_signed(value.ci_high)} pp]"
+
+
+def quantity(value: float | None, digits: int = 3) -> str:
+    """A number of any magnitude with `digits` significant digits.
+
+    >>> quantity(0.08312), quantity(20000.0), quantity(-3.14e-16), quantity(0.0), quantity(None)
+    ('0.0831', '20\u202f000', '−3.14 × 10⁻¹⁶', '0', 'undefined')
+    """
+    if value is None or not math.isfinite(value):
+        return UNDEFINED
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{abs(value):.{digits - 1}e}".split("e")
+    size = float(f"{mantissa}e{exponent}")
+    if _FIXED[0] <= size < _FIXED[1]:
+        text = f"{size:,.{max(digits - 1 - int(exponent), 0)}f}".replace(",", "\u202f")
+        text = text.rstrip("0").rstrip(".") if "." in text else text
+    else:
+        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+        power = f"10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+        text = power if mantissa == "1" else f"{mantissa} × {power}"
+    return f"−{text}" if value < 0 else text
+
+
+def whole(number: int) -> str:
+    """A count with its thousands apart from 10 000 on.
+
+    >>> whole(9999), whole(20000)
+    ('9999', '20\u202f000')
+    """
+    return f"{number:,}".replace(",", "\u202f") if abs(number) >= 10_000 else str(number)
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""The HTML report: one self-contained file that loads nothing and runs only its own script."""
+"""The HTML pages: self-contained files that load nothing and run only their own script."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from camaudit.report.gallery import GalleryImage, legend_uri
+from camaudit.report.heatmaps import heat_scale
 from camaudit.report.panels import panels
+from camaudit.report.theory import theory_view
 from camaudit.report.view import report_view, select_check
 from camaudit.types import Results
 
-__all__ = ["render"]
+__all__ = ["render", "render_theory"]
 
 # Control characters, and the marks that turn the direction of the text after them.
 _UNPRINTABLE = re.compile(
@@ -44,7 +46,26 @@ def render(
         view=report_view(results, check=check),
         panels=panels(gallery, summary, results.records),
         legend=legend_uri(),
-        policy=_policy(environment),
+        policy=_policy(environment, "report.css"),
+    )
+    return _UNPRINTABLE.sub("\ufffd", page)
+
+
+def render_theory(results: Results) -> str:
+    """The page of `camaudit theory` as the text of one HTML file, as safe as :func:`render`'s.
+
+    Parts that `results.theory` lacks are said to be missing; nothing undefined reads as a figure.
+
+    Raises
+    ------
+    AuditError
+        if lists of `results.theory` that belong together differ in length.
+    """
+    environment = _environment()
+    page = environment.get_template("theory.html.j2").render(
+        view=theory_view(results),
+        scale=heat_scale(),
+        policy=_policy(environment, "report.css", "theory.css"),
     )
     return _UNPRINTABLE.sub("\ufffd", page)
 
@@ -68,12 +89,14 @@ def _refuse_none(value: Any) -> Any:
     return value
 
 
-def _policy(environment: Environment) -> str:
+def _policy(environment: Environment, *styles: str) -> str:
     """The Content-Security-Policy, with the hashes of exactly what the page includes."""
-    style = _digest(environment.get_template("report.css").render())
-    script = _digest(environment.get_template("report.js").render())
+    style, script = (
+        " ".join(f"'{_digest(environment.get_template(name).render())}'" for name in names)
+        for names in (styles, ("report.js",))
+    )
     return (
-        f"default-src 'none'; img-src data:; style-src '{style}'; script-src '{script}'; "
+        f"default-src 'none'; img-src data:; style-src {style}; script-src {script}; "
         "base-uri 'none'; form-action 'none'"
     )
 

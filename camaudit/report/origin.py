@@ -37,6 +37,7 @@ def origin(results: Results) -> tuple[OriginGroup, ...]:
         "Subject": {key: value for key, value in source.subject.items() if key != "accuracy"},
         "Dead zone": source.zone,
         "Settings": source.settings,
+        "Theory": results.theory.get("setup") or {},
         "Environment": {"camaudit": results.camaudit, **source.environment},
         "Timing": results.timing,
     }

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-__all__ = ["terminal_table"]
+__all__ = ["STYLES", "WIDE", "literal", "terminal_table", "with_bounds"]
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 WIDE = 100
-_STYLES = {"lit": "red", "zero": "green", "undefined": "dim"}
+STYLES = {"lit": "red", "zero": "green", "undefined": "dim"}
 
 
 def terminal_table(
@@ -42,7 +42,7 @@ def terminal_table(
     if view.methods and view.controls:
         table.add_section()
     if view.controls:
-        table.add_row(_text("controls", "italic dim"))
+        table.add_row(literal("controls", "italic dim"))
     for row in view.controls:
         table.add_row(*_cells(row, wide=wide))
     return table
@@ -56,38 +56,38 @@ def _frame(view: ReportView, *, wide: bool) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD,
         show_edge=False,
-        title=_text("Share of the map in the dead zone"),
+        title=literal("Share of the map in the dead zone"),
         title_justify="left",
-        caption=_text(_caption(view)),
+        caption=literal(_caption(view)),
         caption_justify="left",
         pad_edge=False,
         padding=0,
     )
-    table.add_column(_text("method"), min_width=8, overflow="fold", vertical="top")
+    table.add_column(literal("method"), min_width=8, overflow="fold", vertical="top")
     glue = " " if wide else "\n"
     headings = (f"μ L1{glue}[95 % CI]", "μ L2", "μ\nmin-max", "unmasked\nμ L1")
     for heading in (*headings, f"difference{glue}[95 % CI]", "n", "degen-\nerate"):
-        table.add_column(_text(heading), justify="right", no_wrap=True)
+        table.add_column(literal(heading), justify="right", no_wrap=True)
     return table
 
 
 def _cells(row: Row, *, wide: bool) -> Sequence[Text]:
-    style = "" if row.control else _STYLES[row.finding.value]
+    style = "" if row.control else STYLES[row.finding.value]
     return (
-        _text(row.name),
-        _with_bounds(row.mu_l1, style, wide=wide),
-        _text(row.mu_l2.text),
-        _text(row.mu_l1_minmax.text),
-        _text(row.unmasked.text),
-        _with_bounds(row.difference, "", wide=wide),
-        _text(str(row.n)),
-        _text(str(row.degenerate), "" if row.degenerate else "dim"),
+        literal(row.name),
+        with_bounds(row.mu_l1, style, wide=wide),
+        literal(row.mu_l2.text),
+        literal(row.mu_l1_minmax.text),
+        literal(row.unmasked.text),
+        with_bounds(row.difference, "", wide=wide),
+        literal(str(row.n)),
+        literal(str(row.degenerate), "" if row.degenerate else "dim"),
     )
 
 
-def _with_bounds(figure: Figure, style: str, *, wide: bool) -> Text:
+def with_bounds(figure: Figure, style: str, *, wide: bool) -> Text:
     """A figure with its interval beside it or, in brackets no longer needed, beneath it."""
-    text = _text(figure.text, style)
+    text = literal(figure.text, style)
     if figure.bounds:
         bounds = figure.bounds.strip("[]").removesuffix(" %").removesuffix(" pp")
         text.append(f" [{bounds}]" if wide else f"\n{bounds}", style="dim")
@@ -110,7 +110,7 @@ def _caption(view: ReportView) -> str:
     return "\n".join(lines)
 
 
-def _text(value: str, style: str = "") -> Text:
+def literal(value: str, style: str = "") -> Text:
     """Literal text: control characters, bidirectional marks and lone surrogates replaced."""
     from rich.text import Text
 

@@ -28,6 +28,7 @@ __all__ = [
     "report_view",
     "rows",
     "select_check",
+    "unscored",
 ]
 
 
@@ -161,7 +162,7 @@ def report_view(results: Results, *, check: str | None = None) -> ReportView:
         axis=axis(summary),
         methods=tuple(row for row in listed if not row.control),
         controls=tuple(row for row in listed if row.control),
-        unscored=_unscored(results, summary),
+        unscored=unscored(results, summary),
         uniform=figures.percent(uniform),
         uniform_l2=figures.percent(uniform_l2),
         accuracy=accuracy_text(subject.get("accuracy")),
@@ -218,6 +219,23 @@ def accuracy_text(accuracy: object) -> str:
             "label that the model knows."
         )
     return f"Top-1 accuracy{over}: {', '.join(parts)}{'; ' + agree if agree else ''}."
+
+
+def unscored(
+    results: Results, summary: Sequence[Summary], *, noun: str = "image"
+) -> tuple[Unscored, ...]:
+    """Records without a figure, equal reasons drawn together and counted by `noun`."""
+    checks = {entry.check for entry in summary}
+    missing = [
+        record
+        for record in results.records
+        if record.status is not Status.OK and record.check in checks
+    ]
+    counts = Counter(_reason(record) for record in missing)
+    return tuple(
+        Unscored(title(method), status, message, figures.counted(number, noun))
+        for (method, status, message), number in sorted(counts.items())
+    )
 
 
 def _row(entry: Summary, maximum: float) -> Row:
@@ -339,21 +357,6 @@ def _sentence(text: str) -> str:
     if not text:
         return "No reason was recorded."
     return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
-
-
-def _unscored(results: Results, summary: Sequence[Summary]) -> tuple[Unscored, ...]:
-    """Records without a figure, equal reasons drawn together, in the table's order."""
-    checks = {entry.check for entry in summary}
-    missing = [
-        record
-        for record in results.records
-        if record.status is not Status.OK and record.check in checks
-    ]
-    counts = Counter(_reason(record) for record in missing)
-    return tuple(
-        Unscored(title(method), status, message, figures.counted(number, "image"))
-        for (method, status, message), number in sorted(counts.items())
-    )
 
 
 def _reason(record: Record) -> tuple[str, str, str]:

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from camaudit.cut import cut_at
 from camaudit.errors import WallError, WeightsError
+from camaudit.initialisation import draw_weights_
 from camaudit.walls.insert import WalledModel, receptive_field_zone
 from camaudit.walls.region import dead_cells, describe
 
@@ -40,8 +41,10 @@ class MaskedLinear(nn.Linear):
 
     dead: Tensor
 
-    def __init__(self, in_features: int, out_features: int, dead: Tensor) -> None:
-        super().__init__(in_features, out_features)
+    def __init__(
+        self, in_features: int, out_features: int, dead: Tensor, *, bias: bool = True
+    ) -> None:
+        super().__init__(in_features, out_features, bias=bias)
         self.register_buffer("dead", dead, persistent=False)
         self.apply_mask_()
 
@@ -196,18 +199,10 @@ def _first_linear(channels: int, hidden: int, feature_dead: Tensor | None) -> nn
 
 
 def _initialise(model: nn.Module, init: Init) -> None:
-    if init == "default":
-        return
-    if init not in ("he", "glorot"):
+    if init not in ("he", "glorot", "default"):
         raise WallError(f"init must be he, glorot or default; got {init!r}")
-    for module in model.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            if init == "he":
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            else:
-                nn.init.xavier_normal_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+    if init != "default":  # the layers have just drawn PyTorch's own
+        draw_weights_(model, init)
 
 
 def _compare(own: Mapping[str, Tensor], state: Mapping[str, Tensor], wrong: list[str]) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -270,7 +271,7 @@ HOSTILE = (
 
 def poison(value: Any, text: str) -> Any:
     """The same value with `text` appended to every string in it, keys of open objects included."""
-    if isinstance(value, Status):
+    if isinstance(value, Enum):
         return value
     if isinstance(value, str):
         return value + text
@@ -306,3 +307,9 @@ def hostile_results() -> Results:
 @pytest.fixture
 def hostile_gallery() -> list[GalleryImage]:
     return poison_gallery(make_gallery(2), "".join(HOSTILE))
+
+
+@pytest.fixture(scope="session")
+def poisoned() -> Callable[[Any], Any]:
+    """Any value with every hostile string in every string field."""
+    return lambda value: poison(value, "".join(HOSTILE))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,63 +12,18 @@ from camaudit.report.gallery import GalleryImage
 from camaudit.report.html import render
 from camaudit.report.writing import write_report
 from camaudit.types import Results
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-first-run",
-]  # fmt: skip
-PHONE = {"width": 390, "height": 844}
-DESKTOP = {"width": 1280, "height": 900}
+from tests.browser import DESKTOP, PHONE, chromium, opened, overflow
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Debian's chromium, or the one that playwright brings."""
-    with sync_api.sync_playwright() as playwright:
-        path = shutil.which("chromium") or playwright.chromium.executable_path
-        if not Path(path).exists():
-            pytest.skip("no chromium: install it, or run 'playwright install chromium'")
-        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
 def report(results: Results, gallery: list[GalleryImage], tmp_path: Path) -> Path:
     return write_report(render(results, gallery), tmp_path)
-
-
-@contextmanager
-def opened(browser: Any, path: Path, **options: Any) -> Iterator[Any]:
-    """The page, open; on leaving, it must have said nothing and asked for nothing."""
-    options.setdefault("viewport", DESKTOP)
-    noise: list[str] = []
-
-    def dismissed(dialog: Any) -> None:
-        noise.append("dialog")
-        dialog.dismiss()
-
-    context = browser.new_context(**options)
-    try:
-        page = context.new_page()
-        page.on("console", lambda message: noise.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: noise.append(f"error: {error}"))
-        page.on("dialog", dismissed)
-        page.on("request", lambda request: noise.append(f"request: {request.url[:100]}"))
-        page.goto(path.as_uri())
-        yield page
-        allowed = (f"request: {path.as_uri()}", "request: data:")
-        assert [line for line in noise if not line.startswith(allowed)] == []
-    finally:
-        context.close()
-
-
-def overflow(page: Any) -> int:
-    return int(
-        page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    )
 
 
 def column(page: Any, table: str, position: int) -> list[list[str]]:
