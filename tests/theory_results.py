@@ -177,7 +177,7 @@ def make_theory() -> dict[str, Any]:
         "setup": {
             "filters": FILTERS, "kernel": 2, "channels": 1, "image": [29, 29],
             "cells": [CELLS, CELLS], "head": "flatten", "layers": 1, "live_cells": 98,
-            "pooled_cells": 196, "initialisation": "gaussian, τ = 1", "image_name": "digit 3",
+            "read_cells": 196, "initialisation": "gaussian, τ = 1", "image_name": "digit 3",
             "draws": DRAWS,
         },
         "column": column(),

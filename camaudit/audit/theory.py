@@ -403,7 +403,7 @@ class _Run:
     @property
     def _networks(self) -> int:
         """Simple CNNs of each kind in the tables and sweeps."""
-        return 6 if self.settings.quick else 12
+        return 6 if self.settings.quick else 8
 
     def _photos(self) -> list[StackImage]:
         folder = self.settings.images

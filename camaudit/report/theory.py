@@ -106,7 +106,7 @@ def _facts(
 ) -> tuple[Fact, ...]:
     """Key figures; only those that are known."""
     facts = [_claims_fact(claims)]
-    live, pooled = setup.get("live_cells"), setup.get("pooled_cells", setup.get("read_cells"))
+    live, pooled = setup.get("live_cells"), setup.get("read_cells")
     if isinstance(live, int) and isinstance(pooled, int):
         facts.append(
             Fact("Live cells", f"{live} of {pooled}", "of each filter's map reach the logits")
