@@ -238,7 +238,8 @@ def run(out: Path | None, as_json: bool, **options: Any) -> int:  # fmt: skip
     callback=_names,
     metavar="A,B,…",
     help="Methods of the tables, as for camaudit run. Default: all; with --quick the standard "
-    "ones that do not run the model many times an image.",
+    "ones that do not run the model many times an image, which of all but ScoreCAM also holds for "
+    "deep networks.",
 )
 @click.option(
     "--networks",
@@ -272,11 +273,11 @@ def run(out: Path | None, as_json: bool, **options: Any) -> int:  # fmt: skip
 @click.option(
     "--perturbation-cells",
     type=click.IntRange(min=0),
-    default=2,
+    default=1,
     show_default=True,
     metavar="N",
-    help="Pairs of deep network and photograph for the methods that run the model many times "
-    "an image (ScoreCAM and others).",
+    help="Pairs of deep network and photograph for the methods that run the model several or many "
+    "times an image (ScoreCAM, RefineCAM and others).",
 )
 @click.option(
     "--seed",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -79,17 +79,15 @@ def measure(
     *,
     seeds: Sequence[int],
     seed: int,
-    many_passes_cells: int | None = None,
+    bounded: Mapping[str, int] | None = None,
     work: int = 1,
     progress: Progress | None = None,
 ) -> Measured:
     """Every method on every image of every network, with the wall and without.
 
-    `many_passes_cells` bounds the pairs of network and image of methods that run the model many
-    times an image (None: no bound); as many networks as images take part, if there are enough.
-    `seed` is that of random
-    methods and of the bootstrap over networks and images; `work` is what one network adds to the
-    progress.
+    `bounded` gives the pairs of network and image that a costly method takes, by name; as many
+    networks as images take part, if there are enough. `seed` is that of random methods and of the
+    bootstrap over networks and images; `work` is what one network adds to the progress.
     """
     found = Measured()
     progress = progress or Silent()
@@ -111,7 +109,7 @@ def measure(
             continue
         found.logits.append(seen.logits.double().cpu())
         for name in methods:
-            count = _count(name, place, len(network.names), many_passes_cells)
+            count = _count(place, len(network.names), (bounded or {}).get(name))
             if count:
                 found.records += _scored(network, name, drawn, seen, twin, count, seed)
         progress.advance(work)
@@ -126,9 +124,9 @@ def measure(
     return found
 
 
-def _count(name: str, place: int, images: int, cells: int | None) -> int:
+def _count(place: int, images: int, cells: int | None) -> int:
     """Images of network number `place` that a method takes: `cells` in a square, if bounded."""
-    if cells is None or not method_call(name).info.many_passes:
+    if cells is None:
         return images
     each = min(images, math.isqrt(cells))
     return min(each, max(0, cells - place * each)) if each else 0

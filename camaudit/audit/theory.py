@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 import camaudit
 from camaudit.audit.clock import Clock
@@ -18,6 +16,7 @@ from camaudit.audit.initialised import Measured, RandomNetwork, measure
 from camaudit.audit.loop import Progress, Silent
 from camaudit.audit.provenance import environment, image_entry
 from camaudit.audit.random_networks import DEEP, SIZE, deep_network, simple_network
+from camaudit.audit.theory_figures import column_through_wall, digit_tensor, digit_tile, series
 from camaudit.audit.verifying import verified_zone
 from camaudit.data.digits import Digit, digits
 from camaudit.data.embedded import eight_photos
@@ -28,7 +27,8 @@ from camaudit.errors import UsageError
 from camaudit.initialisation import LAWS, Scheme
 from camaudit.methods import METHODS, STANDARD, method_call, select
 from camaudit.metrics.statistics import LEVEL, MINIMUM, RESAMPLES
-from camaudit.theory import Design, SimpleCNN, coefficients, expected_gradcam
+from camaudit.theory import Design, SimpleCNN
+from camaudit.theory.catalogue import covered_designs, picture, simulation_work, sweeps
 from camaudit.theory.claims import (
     agreement,
     bound_below,
@@ -36,7 +36,6 @@ from camaudit.theory.claims import (
     positive_behind_wall,
     proposition_2,
 )
-from camaudit.theory.simulation import Simulation
 from camaudit.types import Claim, ClaimOutcome, Provenance, Record, Results, Status, Summary
 
 __all__ = ["TheorySettings", "run_theory"]
@@ -45,6 +44,7 @@ SIMPLE = "theory/simple-cnn"
 _SWEPT = ("gradcam", "gradcam++", "xgradcam", "scorecam", "ablationcam", "eigencam", "hirescam")
 _EXACTLY_ZERO = ("hirescam", "layercam", "elementwise")
 _SHOWN_DIGITS = 4
+_SEVERAL_PASSES = ("refinecam", "augmentedgradcam++", "smoothgradcam++", "fullgrad")
 _SIMPLE_WORK, _DEEP_WORK = 4, 150  # tenths of a second for one network of the tables
 
 
@@ -58,13 +58,14 @@ class TheorySettings:
     draws: simulated networks for each expectation; None for 40 000, 20 000 when quick. (The
         wrong constant that must be found gets at least 40 000.)
     methods: registry names for the tables; None for all or, when quick, for the standard ones
-        that do not run the model many times an image.
+        that do not run the model many times an image. On deep networks None leaves out those that
+        do, except ScoreCAM.
     networks: deep networks, of :data:`camaudit.audit.random_networks.DEEP`; none when quick.
     initialisation: of the deep networks: he, glorot, default or gaussian.
     deep_seeds: networks of each kind.
     images: a folder of photographs for them; None for eight that come with the libraries.
     perturbation_cells: pairs of network and photograph, of each kind, for the methods that run
-        the model many times an image.
+        the model several or many times an image.
     """
 
     quick: bool = False
@@ -76,7 +77,7 @@ class TheorySettings:
     initialisation: Scheme = "he"
     deep_seeds: int = 10
     images: Path | None = None
-    perturbation_cells: int = 2
+    perturbation_cells: int = 1
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.networks if name not in DEEP]
@@ -110,8 +111,15 @@ class TheorySettings:
         if self.methods is not None:
             return [call.label for call in select(self.methods)]
         if self.quick:
-            return [name for name in STANDARD if not method_call(name).info.many_passes]
+            return [name for name in STANDARD if name not in _costly(STANDARD)]
         return list(METHODS)
+
+    @property
+    def deep_labels(self) -> list[str]:
+        """Methods of the deep networks' tables: of the costly ones ScoreCAM alone, by default."""
+        if self.methods is not None:
+            return self.labels
+        return [name for name in METHODS if name == "scorecam" or name not in _costly(METHODS)]
 
 
 def run_theory(settings: TheorySettings, *, progress: Progress | None = None) -> Results:
@@ -175,7 +183,7 @@ class _Run:
 
     def _expectation(self) -> None:
         settings, design = self.settings, self.settings.design
-        image = _tensor(self.digits[3])
+        image = digit_tensor(self.digits[3])
         claim, sample = agreement(
             design,
             image,
@@ -187,23 +195,23 @@ class _Run:
         self.theory["setup"] = {
             **design.describe(), "image_name": self.digits[3].id, "draws": settings.draw_count,
         }  # fmt: skip
-        self.theory["column"] = _column(design, image, sample)
-        for number, other in enumerate(_other_designs(), start=1):
-            picture = _picture(other, settings.seed)
+        self.theory["column"] = column_through_wall(design, image, sample)
+        for number, other in enumerate(covered_designs(), start=1):
+            drawn = picture(other, settings.seed)
             self.progress.stage(f"expectation: {other.head} head, L = {other.layers}")
             claim, _ = agreement(
                 other,
-                picture,
+                drawn,
                 draws=settings.draw_count,
                 seed=settings.seed + number,
                 advance=self._advancing(other),
             )
             self.claims.append(claim)
-        small = _other_designs()[0]
+        small = covered_designs()[0]
         self.claims += [
             finds_wrong_constant(
                 small,
-                _picture(small, settings.seed),
+                picture(small, settings.seed),
                 draws=settings.draws or 40_000,
                 seed=settings.seed,
             ),
@@ -215,25 +223,8 @@ class _Run:
         """The paper's Figure 3: digits, and GradCAM of one network and in expectation."""
         design = self.settings.design
         model = SimpleCNN(design, seed=self.settings.seed)
-        dead = design.feature_dead
-        shown = []
-        for digit in self.digits[:_SHOWN_DIGITS]:
-            image = _tensor(digit)
-            exact = expected_gradcam(design, image).mean
-            single = _gradcam(model, image)
-            shown.append(
-                {
-                    "name": digit.id,
-                    "image": _rounded(torch.from_numpy(digit.pixels)),
-                    "single": _rounded(single),
-                    "simulated": None,
-                    "exact": _rounded(exact),
-                    "dead": dead.tolist(),
-                    "mu_single": _share(single, dead),
-                    "mu_expected": _share(exact, dead),
-                }
-            )
-        self.theory["digits"] = shown
+        shown = self.digits[:_SHOWN_DIGITS]
+        self.theory["digits"] = [digit_tile(design, model, digit) for digit in shown]
 
     # --- methods on the simple CNN ------------------------------------------------------------
 
@@ -246,7 +237,7 @@ class _Run:
             self.settings.labels,
             seeds=self._seeds(self._networks),
             seed=self.settings.seed,
-            many_passes_cells=MINIMUM**2,
+            bounded=dict.fromkeys(_costly(self.settings.labels), MINIMUM**2),
             work=_SIMPLE_WORK,
             progress=self.progress,
         )
@@ -261,7 +252,7 @@ class _Run:
         }
 
     def _sweeps(self) -> None:
-        self.theory["sweeps"] = [self._sweep(**sweep) for sweep in _sweeps(self.settings.quick)]
+        self.theory["sweeps"] = [self._sweep(**sweep) for sweep in sweeps(self.settings.quick)]
 
     def _sweep(
         self, name: str, title: str, x: list[Any], log: bool, designs: list[Design]
@@ -277,19 +268,19 @@ class _Run:
                 methods,
                 seeds=self._seeds(self._networks),
                 seed=self.settings.seed,
-                many_passes_cells=MINIMUM**2,
+                bounded=dict.fromkeys(_costly(methods), MINIMUM**2),
                 work=_SIMPLE_WORK,
                 progress=self.progress,
             )
             summaries.append(found.summary)
             uniform.append(network.walled.zone.scored_fraction)
-        series = [_series(column) for column in zip(*summaries, strict=True)]
+        lines = [series(column) for column in zip(*summaries, strict=True)]
         return {
-            "name": name, "title": title, "x": x, "log": log, "series": series, "uniform": uniform,
+            "name": name, "title": title, "x": x, "log": log, "series": lines, "uniform": uniform,
         }  # fmt: skip
 
     def _simple(self, design: Design, *, check: str) -> RandomNetwork:
-        images = torch.stack([_tensor(digit).float() for digit in self.digits])
+        images = torch.stack([digit_tensor(digit).float() for digit in self.digits])
         return simple_network(design, images, [digit.id for digit in self.digits], check=check)
 
     # --- deep networks ------------------------------------------------------------------------
@@ -301,6 +292,7 @@ class _Run:
         pixels = [photo.pixels for photo in self.photos]
         images = parse_preprocess("imagenet").to_tensor(pixels)
         described = []
+        costly = [*_costly(settings.deep_labels), *_SEVERAL_PASSES]
         for name in settings.networks:
             check = f"theory/deep/{name}"
             self.progress.stage(check)
@@ -314,10 +306,10 @@ class _Run:
             verified_zone(network.walled, network.images[:1], seed=settings.seed)
             found = measure(
                 network,
-                settings.labels,
+                settings.deep_labels,
                 seeds=self._seeds(settings.deep_seeds),
                 seed=settings.seed,
-                many_passes_cells=settings.perturbation_cells,
+                bounded=dict.fromkeys(costly, settings.perturbation_cells),
                 work=_DEEP_WORK,
                 progress=self.progress,
             )
@@ -375,7 +367,7 @@ class _Run:
 
     def _advancing(self, design: Design) -> Callable[[int], None]:
         """Tells the progress of every so many simulated networks."""
-        each, owed = _units(design), 0.0
+        each, owed = simulation_work(design), 0.0
 
         def advance(networks: int) -> None:
             nonlocal owed
@@ -388,10 +380,10 @@ class _Run:
     def _work(self) -> int:
         """Of all parts, in about tenths of a second on two cores."""
         settings, quick = self.settings, self.settings.quick
-        simulated = [settings.design, *_other_designs()]
-        work = sum(settings.draw_count * _units(design) for design in simulated)
+        simulated = [settings.design, *covered_designs()]
+        work = sum(settings.draw_count * simulation_work(design) for design in simulated)
         work += self._proposition_networks / 40
-        work += self._networks * _SIMPLE_WORK * (1 + sum(len(s["x"]) for s in _sweeps(quick)))
+        work += self._networks * _SIMPLE_WORK * (1 + sum(len(s["x"]) for s in sweeps(quick)))
         if self.photos:
             work += settings.deep_seeds * _DEEP_WORK * len(settings.networks)
         return int(work)
@@ -402,8 +394,8 @@ class _Run:
 
     @property
     def _networks(self) -> int:
-        """Simple CNNs of each kind in the tables and sweeps."""
-        return 6 if self.settings.quick else 8
+        """Simple CNNs of each kind in the tables and sweeps: enough for an interval."""
+        return MINIMUM
 
     def _photos(self) -> list[StackImage]:
         folder = self.settings.images
@@ -429,6 +421,7 @@ class _Run:
                 "seed": settings.seed,
                 "draws": settings.draw_count,
                 "methods": settings.labels,
+                "deep_methods": [] if settings.quick else settings.deep_labels,
                 "networks": [] if settings.quick else list(settings.networks),
                 "initialisation": settings.initialisation,
                 "deep_seeds": settings.deep_seeds,
@@ -440,114 +433,9 @@ class _Run:
         )
 
 
-def _units(design: Design) -> float:
-    """Work of one simulated network."""
-    h, w = design.cells
-    return design.filters * h * w / 1e7
-
-
-def _other_designs() -> list[Design]:
-    """Smaller designs, one of each kind that the closed form covers."""
-    small = Design(filters=32, size=(13, 13))
-    return [
-        small,
-        replace(small, hidden=(16,)),
-        replace(small, hidden=(16, 8)),
-        replace(small, filters=16, hidden=(12, 10, 8)),
-        replace(small, channels=3, kernel=3, size=(14, 14), dead="centre:3"),
-        replace(small, head="pooled"),
-        replace(small, head="pooled", hidden=(16,)),
-        replace(small, initialisation="he"),
-        replace(small, initialisation="glorot", hidden=(16,)),
-    ]
-
-
-def _sweeps(quick: bool) -> list[dict[str, Any]]:
-    base = Design(filters=16 if quick else 64, classes=10)
-    filters = [8, 16, 32, 64] if quick else [8, 16, 32, 64, 128, 256, 512]
-    depths = [1, 2, 3, 4]
-    live = [3, 7, 11] if quick else [1, 3, 5, 7, 9, 11, 13]
-    rows = base.grid[0]
-    return [
-        {
-            "name": "filters", "title": "Filters V", "x": filters, "log": True,
-            "designs": [replace(base, filters=V) for V in filters],
-        },
-        {
-            "name": "layers", "title": "Linear layers L (hidden width 64)", "x": depths,
-            "log": False, "designs": [replace(base, hidden=(64,) * (L - 1)) for L in depths],
-        },
-        {
-            "name": "masked fraction", "title": "Masked fraction of the cells",
-            "x": [round(1 - one / rows, 4) for one in reversed(live)], "log": False,
-            "designs": [replace(base, live_rows=one) for one in reversed(live)],
-        },
-        {
-            "name": "initialisation", "title": "Initialisation", "x": list(LAWS), "log": False,
-            "designs": [replace(base, initialisation=name) for name in LAWS],
-        },
-    ]  # fmt: skip
-
-
-def _series(column: Sequence[Summary]) -> dict[str, Any]:
-    """One method along a sweep."""
-    intervals = [entry.mu_l1 for entry in column]
-    return {
-        "method": column[0].method,
-        "mean": [one.mean for one in intervals],
-        "ci_low": [one.ci_low for one in intervals],
-        "ci_high": [one.ci_high for one in intervals],
-        "n": [one.n for one in intervals],
-        "undefined": [e.degenerate + e.not_applicable + e.errors for e in column],
-    }
-
-
-def _column(design: Design, image: Tensor, sample: Simulation) -> dict[str, Any]:
-    """The expectation down the column with most of it behind the wall."""
-    expected = expected_gradcam(design, image)
-    dead = design.feature_dead
-    column = int(torch.where(dead, expected.mean, 0).sum(dim=0).argmax())
-    return {
-        "column": column,
-        "rows": list(range(design.cells[0])),
-        "dead": dead[:, column].tolist(),
-        "bound": None if expected.bound is None else expected.bound[:, column].tolist(),
-        "exact": expected.mean[:, column].tolist(),
-        "simulated": sample.mean[:, column].tolist(),
-        "standard_error": sample.standard_error[:, column].tolist(),
-    }
-
-
-def _gradcam(model: SimpleCNN, image: Tensor) -> Tensor:
-    """GradCAM (h×w) of one network for class 0, by Proposition 2."""
-    images = image[None].float()
-    alpha = coefficients(model, images)
-    with torch.no_grad():
-        B = model.relu(model.conv(images))
-    return torch.einsum("v,vij->ij", alpha[0], B[0]).clamp(min=0)
-
-
-def _picture(design: Design, seed: int) -> Tensor:
-    """Seeded noise over a ramp, with a blank corner, for designs that no digit fits."""
-    rng = np.random.default_rng(seed)
-    H, W = design.size
-    pixels = rng.random((design.channels, H, W)) * np.linspace(0.2, 1, H)[:, None]
-    pixels[:, : H // 4, : W // 4] = 0
-    return torch.from_numpy(pixels)
-
-
-def _tensor(digit: Digit) -> Tensor:
-    return torch.from_numpy(digit.pixels)[None]
-
-
-def _share(map_: Tensor, dead: Tensor) -> float | None:
-    total = float(map_.sum())
-    return float(map_[dead].sum()) / total if total > 0 else None
-
-
-def _rounded(map_: Tensor) -> list[list[float]]:
-    """Four significant digits are enough for a picture."""
-    return [[float(f"{value:.4g}") for value in row] for row in map_.tolist()]
+def _costly(methods: Iterable[str]) -> list[str]:
+    """Those that run the model many times an image."""
+    return [name for name in methods if method_call(name).info.many_passes]
 
 
 def _digit_entry(digit: Digit) -> dict[str, Any]:

@@ -22,10 +22,10 @@ SMALL = TheorySettings(quick=True, filters=24, draws=1500, methods=("gradcam", "
 
 
 def shorten_sweeps(patch: pytest.MonkeyPatch) -> None:
-    genuine = theory_module._sweeps
+    genuine = theory_module.sweeps
     patch.setattr(
         theory_module,
-        "_sweeps",
+        "sweeps",
         lambda quick: [
             {**sweep, "x": sweep["x"][:2], "designs": sweep["designs"][:2]}
             for sweep in genuine(quick)[:2]
@@ -100,10 +100,10 @@ def test_a_wrong_closed_form_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def wrong(*arguments: Any) -> Any:
         found = genuine(*arguments)
-        return replace(found, mean=found.mean * 1.05)
+        return replace(found, mean=found.mean * 1.2)
 
     monkeypatch.setattr(claims, "expected_gradcam", wrong)
-    found = run_theory(replace(SMALL, draws=40_000, filters=21))
+    found = run_theory(replace(SMALL, draws=4000, filters=21))
     failed = {claim.check for claim in found.claims if claim.outcome is ClaimOutcome.FAIL}
     assert "theory/expectation" in failed
 
