@@ -45,6 +45,8 @@ _SWEPT = ("gradcam", "gradcam++", "xgradcam", "scorecam", "ablationcam", "eigenc
 _EXACTLY_ZERO = ("hirescam", "layercam", "elementwise")
 _SHOWN_DIGITS = 4
 _SEVERAL_PASSES = ("refinecam", "augmentedgradcam++", "smoothgradcam++", "fullgrad")
+#: One head pass a cell, which is 80 billion operations an image where the head flattens.
+_BY_CELL = {"vgg16": ("reciprocam", "reciprocam-gaussian")}
 _SIMPLE_WORK, _DEEP_WORK = 4, 150  # tenths of a second for one network of the tables
 
 
@@ -292,8 +294,8 @@ class _Run:
         pixels = [photo.pixels for photo in self.photos]
         images = parse_preprocess("imagenet").to_tensor(pixels)
         described = []
-        costly = [*_costly(settings.deep_labels), *_SEVERAL_PASSES]
         for name in settings.networks:
+            costly = [*_costly(settings.deep_labels), *_SEVERAL_PASSES, *_BY_CELL.get(name, ())]
             check = f"theory/deep/{name}"
             self.progress.stage(check)
             network = deep_network(
