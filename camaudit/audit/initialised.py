@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from camaudit.audit.loop import Progress, Silent
-from camaudit.audit.scoring import Scored, score
+from camaudit.audit.scoring import score_pair
 from camaudit.audit.summary import summarise
 from camaudit.capture import Capture, capture
 from camaudit.engine import Engine, Forwards, prepare
@@ -174,13 +174,7 @@ def _scored(
         parts = [slice(row, row + 1) for row in range(count)]
     records = []
     for part in parts:
-        found = score(name, seen.rows(part.start, part.stop), zone.scored, seed=seed)
-        control: Scored | None = None
-        if twin is not None:
-            control = score(name, twin.rows(part.start, part.stop), zone.scored, seed=seed)
-        message = found.message
-        if message is None and control is not None and control.message is not None:
-            message = f"on the unmasked twin: {control.message}"
+        found, control, message = score_pair(name, seen, twin, part, zone.scored, seed=seed)
         for row, figures in enumerate(found.figures):
             place = part.start + row
             other = None if control is None else control.figures[row]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camaudit.audit.scoring import Scored, score
+from camaudit.audit.scoring import score_pair
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject
 from camaudit.capture import Capture, capture
@@ -189,13 +189,7 @@ class Loop:
         self, method: str, start: int, part: slice, seen: Capture, twin: Capture | None
     ) -> None:
         zone, seed = self.subject.walled.zone, self.settings.seed
-        found = score(method, seen.rows(part.start, part.stop), zone.scored, seed=seed)
-        control: Scored | None = None
-        if twin is not None:
-            control = score(method, twin.rows(part.start, part.stop), zone.scored, seed=seed)
-        message = found.message
-        if message is None and control is not None and control.message is not None:
-            message = f"on the unmasked twin: {control.message}"
+        found, control, message = score_pair(method, seen, twin, part, zone.scored, seed=seed)
         for row, figures in enumerate(found.figures):
             place = start + part.start + row
             other = None if control is None else control.figures[row]

@@ -14,7 +14,7 @@ from camaudit.methods import compute, method_call
 from camaudit.metrics.dead_zone import dead_zone_figures
 from camaudit.types import DeadZoneFigures, Status
 
-__all__ = ["Scored", "score"]
+__all__ = ["Scored", "score", "score_pair"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,23 @@ def score(method: str, capture: Capture, scored: Tensor, *, seed: int) -> Scored
         return _without_maps(capture, Status.NOT_APPLICABLE, str(error))
     except Exception as error:  # whatever a method raises is its own outcome, not the run's
         return _without_maps(capture, Status.ERROR, f"{type(error).__name__}: {error}")
+
+
+def score_pair(
+    method: str, seen: Capture, twin: Capture | None, part: slice, scored: Tensor, *, seed: int
+) -> tuple[Scored, Scored | None, str | None]:
+    """:func:`score` on rows `part` with the wall and, if there is a `twin`, without; and why not.
+
+    The message is that of the walled model, else that of the twin, named so.
+    """
+    found = score(method, seen.rows(part.start, part.stop), scored, seed=seed)
+    if twin is None:
+        return found, None, found.message
+    control = score(method, twin.rows(part.start, part.stop), scored, seed=seed)
+    message = found.message
+    if message is None and control.message is not None:
+        message = f"on the unmasked twin: {control.message}"
+    return found, control, message
 
 
 def _versions(capture: Capture) -> list[int]:

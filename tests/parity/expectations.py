@@ -65,11 +65,11 @@ class Expectation:
     @property
     def label(self) -> str:
         title = self.reason.title if self.reason else "equal"
-        return f"{self.method} / {self.peer.library} {self.peer.name} / {title}"
+        return f"{self.method} / {self.peer.owner} {self.peer.name} / {title}"
 
     def tolerance(self, dtype: torch.dtype = torch.float64) -> float:
         """How near maps must be that are called equal: `within`, or what their library leaves."""
-        exact = self.within or TOLERANCE[self.peer.library]
+        exact = self.within or TOLERANCE[self.peer.owner]
         return max(exact, TOLERANCE_FLOAT32) if dtype == torch.float32 else exact
 
     def unchanged_difference(self, case: Case) -> float:
@@ -94,7 +94,7 @@ class Expectation:
         captured = case.capture()
         with torch.no_grad():
             raw = compute(ours, captured) if isinstance(ours, str) else ours(captured)
-        shown: Maps = LIBRARIES[peer.library].postprocess(raw, peer)
+        shown: Maps = LIBRARIES[peer.owner].postprocess(raw, peer)
         return difference(shown, run(peer, case))
 
 

@@ -48,7 +48,7 @@ class Peer:
     `read(attribution, case)` turns what captum attributes to cells (N×K×h×w) into maps.
     """
 
-    library: str
+    owner: str
     name: str
     build: Mapping[str, Any] | None = None
     call: Mapping[str, Any] | None = None
@@ -71,7 +71,7 @@ class Library:
 def run(peer: Peer, case: Case) -> Maps:
     """Maps of `peer` as its library returns them (N×h×w or N×H×W), from a model of its own."""
     with quiet():
-        return LIBRARIES[peer.library].explain(peer, case)
+        return LIBRARIES[peer.owner].explain(peer, case)
 
 
 def difference(ours: Maps, theirs: Maps) -> float:
@@ -104,7 +104,7 @@ def quiet() -> Iterator[None]:
 
 def explain_grad_cam(peer: Peer, case: Case) -> Maps:
     """pytorch-grad-cam's call. FullGrad takes no layer, RefineCAM several, FinerCAM one image."""
-    cls = load(LIBRARIES[peer.library].package, peer.name)
+    cls = load(LIBRARIES[peer.owner].package, peer.name)
     target_class = load("pytorch_grad_cam.utils.model_targets", "ClassifierOutputTarget")
     model = case.model()
     stages = {"FullGrad": (), "RefineCAM": case.spec.stages}.get(peer.name, (case.spec.layer,))
@@ -153,7 +153,7 @@ def as_grad_cam(raw: Tensor, _peer: Peer | None = None) -> Maps:
 
 def explain_torchcam(peer: Peer, case: Case) -> Maps:
     """torchcam's call: the extractor hooks the model, which runs on the images first."""
-    cls = load(LIBRARIES[peer.library].package, peer.name)
+    cls = load(LIBRARIES[peer.owner].package, peer.name)
     model, build, call = case.model(), dict(peer.build or {}), dict(peer.call or {})
     if peer.name == "CAM":
         build["fc_layer"] = case.spec.linear
@@ -184,7 +184,7 @@ def explain_captum(peer: Peer, case: Case) -> Maps:
 
     DeepLift explains the part after the layer, from activations 0, so that its input is the layer.
     """
-    cls = load(LIBRARIES[peer.library].package, peer.name)
+    cls = load(LIBRARIES[peer.owner].package, peer.name)
     model, call = case.model(), dict(peer.call or {})
     maps = case.activations(model)
     if peer.name == "DeepLift":

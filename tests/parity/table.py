@@ -38,7 +38,7 @@ def explanations() -> str:
         if reason is None:
             continue
         items.append(
-            f"- **`{expected.method}`, {expected.peer.library} `{expected.peer.name}`: "
+            f"- **`{expected.method}`, {expected.peer.owner} `{expected.peer.name}`: "
             f"{reason.title}.** {reason.text} Ours: `{reason.ours.where}`, "
             f"`{reason.ours.code}`. Theirs: `{reason.theirs.where}`, `{reason.theirs.code}`. "
             f"The paper's formula is {reason.paper}.{_figures(expected)}"
@@ -47,7 +47,7 @@ def explanations() -> str:
 
 
 def _cell(method: str, library: str, measured: bool) -> str:
-    entries = [e for e in EXPECTATIONS if (e.method, e.peer.library) == (method, library)]
+    entries = [e for e in EXPECTATIONS if (e.method, e.peer.owner) == (method, library)]
     names = dict.fromkeys(entry.peer.name for entry in entries)
     parts = [
         f"`{name}`: "

@@ -96,7 +96,7 @@ def test_every_class_of_theirs_has_its_place(library: str) -> None:
     public = {name for name, item in vars(package).items() if inspect.isclass(item)}
     if library == "captum":
         public = {name for name in public if "GradCam" in name}
-    shared = {entry.peer.name for entry in EXPECTATIONS if entry.peer.library == library}
+    shared = {entry.peer.name for entry in EXPECTATIONS if entry.peer.owner == library}
     alone = set(THEIRS_ALONE[library])
     assert not shared & alone
     assert alone <= public <= shared | alone
