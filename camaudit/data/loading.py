@@ -36,11 +36,15 @@ class Source:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A photograph, or a crop of it, at the size of the model's input: uint8 (H, W, 3)."""
+    """A photograph, or a crop of it, at the size of the model's input: uint8 (H, W, 3).
+
+    `native` is the height and width in pixels of what was resized to that.
+    """
 
     pixels: Pixels = field(repr=False)
     source: Source
     notes: tuple[str, ...]
+    native: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +60,13 @@ class Loader:
     """Views of photographs at one size, cached; what cannot be used is in `skipped`.
 
     Besides unreadable files it refuses a photograph that shows the very pixels of an earlier one
-    of its class: a copy is no second image.
+    of its class: a copy is no second image. Sides below 32 pixels are refused too, unless the
+    views are that small themselves.
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
         self.size = size
+        self._min_side = max(1, min(32, *size))
         self._views: dict[str, View] = {}
         self._refused: dict[str, str] = {}
         self._seen: dict[tuple[str | None, str], str] = {}
@@ -115,7 +121,7 @@ class Loader:
             return self._last
         try:
             data = read_file(photo.path)
-            self._last = _Opened(photo, decode(data), sha256_bytes(data))
+            self._last = _Opened(photo, decode(data, min_side=self._min_side), sha256_bytes(data))
         except ImageError as error:
             self._refused[photo.id] = str(error)
             return None
@@ -136,4 +142,5 @@ class Loader:
         photo = opened.photo
         notes = tuple(f"{photo.id}: {note}" for note in opened.decoded.notes)
         credit = (photo.credit,) if photo.credit else ()
-        return View(pixels, Source(photo.id, opened.sha256, crop), (*notes, *credit))
+        source = Source(photo.id, opened.sha256, crop)
+        return View(pixels, source, (*notes, *credit), (bottom - top, right - left))

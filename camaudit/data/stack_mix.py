@@ -22,7 +22,21 @@ from camaudit.data.loading import Loader, Source, View
 from camaudit.data.pairs import ordered_pairs, two_crops
 from camaudit.errors import ImageError, UsageError
 
-__all__ = ["Pairing", "Source", "StackImage", "StackMix", "plain_images", "stack", "stack_mix"]
+__all__ = [
+    "Mask",
+    "Pairing",
+    "Source",
+    "StackImage",
+    "StackMix",
+    "check_mask",
+    "crop_pair",
+    "plain_images",
+    "stack",
+    "stack_mix",
+    "stacked",
+    "usable",
+    "usable_pairs",
+]
 
 Mask = npt.NDArray[np.bool_]
 Pairing = Literal["two-images", "two-crops", "single"]
@@ -112,7 +126,7 @@ def stack_mix(
             `seed` is out of range.
         ImageError: if the collection has no classes, or no usable photograph.
     """
-    _check_mask(dead)
+    check_mask(dead)
     rng = _generator(count, seed)
     if not collection.classes:
         raise ImageError(
@@ -177,11 +191,11 @@ def _shuffled(collection: Collection, loader: Loader, rng: np.random.Generator) 
     for name in names:
         ordered = sorted(collection.classes[name], key=lambda photo: photo.id)
         photos = [ordered[index] for index in rng.permutation(len(ordered))]
-        groups.append(_Group(name, photos, _usable_pairs(photos, loader)))
+        groups.append(_Group(name, photos, usable_pairs(photos, loader)))
     return [groups[index] for index in turn]
 
 
-def _usable_pairs(photos: list[Photo], loader: Loader) -> Iterator[tuple[View, View]]:
+def usable_pairs(photos: list[Photo], loader: Loader) -> Iterator[tuple[View, View]]:
     """The ordered pairs of usable photographs; ends early when fewer than two are left."""
     for first, second in ordered_pairs(photos):
         if loader.refused(first) or loader.refused(second):
@@ -189,11 +203,11 @@ def _usable_pairs(photos: list[Photo], loader: Loader) -> Iterator[tuple[View, V
         top, bottom = loader.view(first), loader.view(second)
         if top is not None and bottom is not None:
             yield top, bottom
-        elif len(_left(photos, loader)) < 2:
+        elif len(usable(photos, loader)) < 2:
             return
 
 
-def _left(photos: list[Photo], loader: Loader) -> list[Photo]:
+def usable(photos: list[Photo], loader: Loader) -> list[Photo]:
     """The photographs that were not refused so far."""
     return [photo for photo in photos if not loader.refused(photo)]
 
@@ -207,7 +221,7 @@ def _pairs_in_turn(groups: list[_Group], dead: Mask, *, rounds: int | None) -> I
             pair = next(group.pairs, None)
             if pair is not None:
                 going.append(group)
-                yield _stacked(group.label_name, "two-images", pair, dead)
+                yield stacked(group.label_name, "two-images", pair, dead)
         active = going
         rounds = None if rounds is None else rounds - 1
 
@@ -217,17 +231,24 @@ def _crops_in_turn(
 ) -> Iterator[StackImage]:
     """One image of two crops for each class that has a single usable photograph."""
     for group in groups:
-        left = _left(group.photos, loader)
-        shape = loader.shape(left[0]) if len(left) == 1 else None
-        if shape is None:
-            continue
-        views = [loader.crop(left[0], box) for box in two_crops(*shape, rng)]
-        top, bottom = (view for view in views if view is not None)
-        yield _stacked(group.label_name, "two-crops", (top, bottom), dead)
+        left = usable(group.photos, loader)
+        pair = crop_pair(left[0], loader, rng) if len(left) == 1 else None
+        if pair is not None:
+            yield stacked(group.label_name, "two-crops", pair, dead)
 
 
-def _stacked(label_name: str, pairing: Pairing, pair: tuple[View, View], dead: Mask) -> StackImage:
-    """Stack two views of one class."""
+def crop_pair(photo: Photo, loader: Loader, rng: np.random.Generator) -> tuple[View, View] | None:
+    """Two different crops of one photograph; None if it cannot be used."""
+    shape = loader.shape(photo)
+    if shape is None:
+        return None
+    views = [loader.crop(photo, box) for box in two_crops(*shape, rng)]
+    top, bottom = (view for view in views if view is not None)
+    return top, bottom
+
+
+def stacked(label_name: str, pairing: Pairing, pair: tuple[View, View], dead: Mask) -> StackImage:
+    """Two views of one class stacked at the wall, with the record of the image."""
     mixed = stack(pair[0].pixels, pair[1].pixels, dead)
     return _image(mixed, label_name, pairing, *pair)
 
@@ -282,8 +303,8 @@ def _finished(
     return StackMix(tuple(images), loader.skipped, tuple(warnings))
 
 
-def _check_mask(dead: Mask) -> None:
-    """Refuse what is no mask, or one that leaves one of the two photographs invisible."""
+def check_mask(dead: Mask) -> None:
+    """Raise :class:`UsageError` for what is no mask, or hides one of the two photographs."""
     if dead.dtype != np.bool_ or dead.ndim != 2:
         raise UsageError(f"expected a boolean mask (H, W), got {dead.dtype} {dead.shape}")
     if dead.all() or not dead.any():

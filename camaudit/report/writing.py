@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from camaudit.errors import AuditError, OutputError
+from camaudit.files import check_folder, made_folder, write_files
 from camaudit.types import Results
 
 __all__ = [
@@ -35,21 +34,14 @@ def check_writable(folder: str | os.PathLike[str]) -> None:
         if the folder cannot be created or written, or if one of the report's names is taken by
         a folder.
     """
-    target = _folder(folder)
+    target = made_folder(folder)
     for name in (RESULTS_NAME, REPORT_NAME):
         if (target / name).is_dir():
             raise OutputError(
                 f"{target / name} is a folder, but a file of that name has to be written there: "
                 "remove it or choose another output folder"
             )
-    probe = _temporary(target, "probe")
-    try:
-        _write_synced(probe, b"camaudit\n")
-    except OSError as error:
-        raise _translated(target, error) from error
-    finally:
-        with suppress(OSError):
-            probe.unlink()
+    check_folder(target)
 
 
 def write_results(results: Results, folder: str | os.PathLike[str]) -> Path:
@@ -62,7 +54,7 @@ def write_results(results: Results, folder: str | os.PathLike[str]) -> Path:
     OutputError
         if the file cannot be written; an earlier one is then unchanged.
     """
-    (path,) = _write({RESULTS_NAME: _encode(results)}, _folder(folder))
+    (path,) = _write({RESULTS_NAME: _encode(results)}, made_folder(folder))
     return path
 
 
@@ -74,7 +66,7 @@ def write_report(html: str, folder: str | os.PathLike[str]) -> Path:
     OutputError
         if the file cannot be written; an earlier one is then unchanged.
     """
-    (path,) = _write({REPORT_NAME: html}, _folder(folder))
+    (path,) = _write({REPORT_NAME: html}, made_folder(folder))
     return path
 
 
@@ -92,7 +84,7 @@ def write_run(results: Results, html: str, folder: str | os.PathLike[str]) -> tu
         if a file cannot be written; the earlier ones are then unchanged.
     """
     texts = {RESULTS_NAME: _encode(results), REPORT_NAME: html}
-    results_path, report_path = _write(texts, _folder(folder))
+    results_path, report_path = _write(texts, made_folder(folder))
     return results_path, report_path
 
 
@@ -123,66 +115,11 @@ def _misfit(value: Any, path: str) -> str:
     return next((found for item, where in parts if (found := _misfit(item, where))), "")
 
 
-def _folder(folder: str | os.PathLike[str]) -> Path:
-    """The folder, created with its parents."""
-    target = Path(folder)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise OutputError(
-            f"the output folder {target} cannot be created, because a file stands in its place "
-            "or above it: remove that file or choose another folder"
-        ) from error
-    except OSError as error:
-        raise _translated(target, error) from error
-    return target
-
-
 def _write(texts: dict[str, str], folder: Path) -> list[Path]:
-    """Write all beside their targets, sync, then rename: readers see the old files or the new.
+    """Write all together.
 
     Lone surrogates, as undecodable file names bring them, are written as backslash escapes,
     which is also their JSON form.
     """
-    staged = {name: _temporary(folder, name) for name in texts}
-    try:
-        for name, text in texts.items():
-            _write_synced(staged[name], text.encode("utf-8", "backslashreplace"))
-        for name, temporary in staged.items():
-            temporary.replace(folder / name)
-        _sync_folder(folder)
-    except OSError as error:
-        raise _translated(folder, error) from error
-    finally:
-        for temporary in staged.values():
-            with suppress(OSError):
-                temporary.unlink()
-    return [folder / name for name in texts]
-
-
-def _temporary(folder: Path, name: str) -> Path:
-    return folder / f".{name}.{secrets.token_hex(6)}.tmp"
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename durable where the system can sync a folder; the file is in place anyway."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _translated(target: Path, error: OSError) -> OutputError:
-    return OutputError(
-        f"{target} cannot be written: {error.strerror or error}; free some space, change the "
-        "permissions or choose another output folder"
-    )
+    encoded = {name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()}
+    return write_files(encoded, folder)

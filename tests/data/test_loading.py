@@ -23,7 +23,9 @@ def photo(tmp_path):
 def decodings(monkeypatch):
     calls = []
     decode = loading.decode
-    monkeypatch.setattr(loading, "decode", lambda data: (calls.append(len(data)), decode(data))[1])
+    monkeypatch.setattr(
+        loading, "decode", lambda data, **o: (calls.append(len(data)), decode(data, **o))[1]
+    )
     return calls
 
 

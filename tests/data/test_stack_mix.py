@@ -287,7 +287,9 @@ def test_nothing_usable(tmp_path):
 def test_only_what_is_needed_is_decoded(tmp_path, monkeypatch):
     write(tmp_path, {"a": 30, "b": 30, "c": 1})
     calls = []
-    monkeypatch.setattr(loading, "decode", lambda data: (calls.append(1), decode(data))[1])
+    monkeypatch.setattr(
+        loading, "decode", lambda data, **o: (calls.append(1), decode(data, **o))[1]
+    )
     collection = scan(tmp_path)
     assert len(stack_mix(collection, dead=lower(8), count=3).images) == 3
     assert len(calls) == 6

@@ -1,0 +1,1 @@
+"""Click commands in modules of their own: options to calls, no logic."""

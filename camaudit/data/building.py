@@ -1,0 +1,308 @@
+"""Building STACK-MIX on disk: images, contact sheet and manifest, and redrawing rejected pairs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import PIL
+from PIL import Image
+
+from camaudit.data.classes import Choice, choose_classes
+from camaudit.data.contact_sheet import Tile, contact_sheet, png, thumbnail
+from camaudit.data.drawing import Drawing
+from camaudit.data.folders import printable, sha256_bytes
+from camaudit.data.images import read_file
+from camaudit.data.labels import imagenet_names
+from camaudit.data.manifest import (
+    IMAGES_NAME,
+    SHEET_NAME,
+    Manifest,
+    ManifestImage,
+    ManifestSource,
+    ManifestWall,
+    Rejection,
+    write_manifest,
+)
+from camaudit.data.seam import dead_mask
+from camaudit.data.sources import PhotoSource
+from camaudit.data.stack_mix import StackImage, check_mask
+from camaudit.data.staging import claim, staged
+from camaudit.errors import ImageError, UsageError
+from camaudit.files import write_files
+
+__all__ = ["MixOptions", "Progress", "build_stack_mix"]
+
+_SHOWN = 10  # classes that a note names
+
+
+class Progress(Protocol):
+    """Told how far a build is; a unit of `work` is one image."""
+
+    def start(self, work: int) -> None:
+        """The building begins; `work` units lie ahead."""
+
+    def stage(self, text: str) -> None:
+        """What happens now, in a few words."""
+
+    def advance(self, work: int) -> None:
+        """`work` units are done."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixOptions:
+    """What decides which images are made.
+
+    classes: as for :func:`camaudit.data.classes.choose_classes`.
+    count: images in all. per_class: images of each class at most.
+    pairs_only: no class whose only usable photograph would have to give two crops.
+    size: (H, W) of every image. wall: where the seam lies.
+    seed: of the order of the classes, and with a class's name of its pairs.
+    """
+
+    wall: ManifestWall
+    size: tuple[int, int] = (224, 224)
+    classes: str | None = None
+    count: int = 100
+    per_class: int = 1
+    pairs_only: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("count", "per_class"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be 1 or more; got {getattr(self, name)}")
+        if self.seed < 0:
+            raise UsageError(f"seed must be 0 or more, got {self.seed}")
+        check_mask(dead_mask(self.wall, self.size))
+
+
+def build_stack_mix(
+    source: PhotoSource,
+    folder: Path | str,
+    *,
+    options: MixOptions,
+    licence: str | None = None,
+    reject: Mapping[str, str] | None = None,
+    review: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Build a STACK-MIX data set in `folder`, and return its manifest.
+
+    The same photographs and options give the same bytes. Pairs whose id is in `reject` (id to
+    reason) are passed over: their class gives its next pair, or the next class takes the place
+    of one that has none left. With `review` the data set that is there is built again without
+    them, and all other images stay byte for byte. An interruption leaves what was there.
+
+    Raises:
+        UsageError: if a data set is there and neither `review` nor `force` is set; if `review` is
+            set and there is none, or one of other options or photographs; for ids that are none.
+        ImageError: if no image can be made.
+        OutputError: if `folder` cannot be written or holds other files.
+    """
+    target = Path(folder)
+    previous = claim(target)
+    choice = choose_classes(source.collection.classes, wanted=options.classes, seed=options.seed)
+    settings = _settings(source, options, choice)
+    rejected = _rejections(target, previous, reject or {}, review=review, force=force)
+    kept = _kept(previous, rejected, settings, options) if review and previous else {}
+    if review and previous and len(rejected) == len(previous.rejected):
+        return previous
+    drawing = Drawing(
+        source.collection, choice.names, dead_mask(options.wall, options.size), options.seed,
+        options.per_class, options.pairs_only, frozenset(rejected),
+    )  # fmt: skip
+    if progress is not None:
+        progress.start(options.count)
+        progress.stage("stacking photographs")
+    with staged(target) as work:
+        images, tiles = [], []
+        for image in _drawn(drawing, options.count):
+            images.append(_written(image, work, target, kept.get(image.id), source))
+            tiles.append(_tile(image, images[-1]))
+            if progress is not None:
+                progress.advance(1)
+        _check(drawing, images, rejected, kept, source)
+        sheet = contact_sheet(tiles, wall=options.wall, size=options.size)
+        write_files({SHEET_NAME: sheet}, work)
+        manifest = Manifest(
+            kind="stack-mix", seed=options.seed, settings=settings, size=options.size,
+            wall=options.wall, licence=licence or source.licence, images=tuple(images),
+            rejected=tuple(Rejection(id_, reason) for id_, reason in rejected.items()),
+            notes=_notes(source, options, choice, drawing, images),
+        )  # fmt: skip
+        write_manifest(manifest, work)
+    return manifest
+
+
+def _settings(source: PhotoSource, options: MixOptions, choice: Choice) -> dict[str, Any]:
+    """Every option that decides the bytes and has no field of its own in the manifest."""
+    return {
+        "layout": source.layout,
+        "classes": choice.wanted,
+        "count": options.count,
+        "per_class": options.per_class,
+        "pairs_only": options.pairs_only,
+        "pillow": PIL.__version__,
+    }
+
+
+def _rejections(
+    target: Path,
+    previous: Manifest | None,
+    reject: Mapping[str, str],
+    *,
+    review: bool,
+    force: bool,
+) -> dict[str, str]:
+    """All rejected ids with their reasons, those of the data set first."""
+    shown = printable(str(target))
+    if not review:
+        if previous is not None and not force:
+            raise UsageError(
+                f"{shown} holds a data set already: --review redraws some of its pairs, --force "
+                "replaces it, --out takes another folder"
+            )
+        return dict(reject)
+    if previous is None:
+        raise UsageError(f"there is no data set in {shown} to review: build it first")
+    if previous.kind != "stack-mix":
+        raise UsageError(f"{shown} holds a data set of the kind {previous.kind}, not stack-mix")
+    known = {entry.id: entry.reason for entry in previous.rejected}
+    ids = [image.id for image in previous.images]
+    for id_ in reject:
+        if id_ not in known and id_ not in ids:
+            raise UsageError(f"{id_!r} is no image of {shown}{_near(id_, ids)}")
+    return {**known, **{id_: why for id_, why in reject.items() if id_ not in known}}
+
+
+def _kept(
+    previous: Manifest, rejected: Mapping[str, str], settings: dict[str, Any], options: MixOptions
+) -> dict[str, ManifestImage]:
+    """The images of the earlier data set that are to stay; its options must be the same."""
+    before = {**previous.settings, "seed": previous.seed, "size": list(previous.size)}
+    now = {**settings, "seed": options.seed, "size": list(options.size)}
+    for values, wall in ((before, previous.wall), (now, options.wall)):
+        values["seam"] = wall.pixel_dead_rows
+        values.pop("pillow", None)  # another version may redraw, the kept files stay as they are
+    wrong = [key for key in now if before.get(key) != now[key]]
+    if wrong:
+        said = "; ".join(f"{key} was {before.get(key)!r}, is {now[key]!r}" for key in wrong)
+        raise UsageError(
+            f"a review repeats the options that the data set was built with ({said}): give the "
+            "same ones, or build anew with --force"
+        )
+    return {image.id: image for image in previous.images if image.id not in rejected}
+
+
+def _drawn(drawing: Drawing, count: int) -> Iterator[StackImage]:
+    with closing(drawing.images()) as images:
+        yield from islice(images, count)
+
+
+def _written(
+    image: StackImage, work: Path, target: Path, kept: ManifestImage | None, source: PhotoSource
+) -> ManifestImage:
+    """Write an image and return its entry; one that is kept has the bytes that it had."""
+    data, file = png(Image.fromarray(image.pixels)), f"{IMAGES_NAME}/{image.id}.png"
+    if kept is not None and sha256_bytes(data) != kept.sha256:
+        data = read_file(target / kept.file)
+        if sha256_bytes(data) != kept.sha256:
+            raise UsageError(
+                f"{printable(str(target / kept.file))} was changed since it was built: see "
+                "camaudit data verify, and build anew with --force"
+            )
+    write_files({f"{image.id}.png": data}, work / IMAGES_NAME)
+    known = {photo.id: photo.credit for photo in source.collection.photos if photo.credit}
+    sources = tuple(
+        ManifestSource(part.id, part.sha256, part.crop, known.get(part.id))
+        for part in image.sources
+    )
+    credited = {entry.credit for entry in sources}
+    return ManifestImage(
+        id=image.id,
+        file=file,
+        sha256=sha256_bytes(data),
+        label=image.label,
+        label_name=image.label_name if image.label is None else imagenet_names()[image.label],
+        notes=tuple(note for note in image.notes if note not in credited),
+        sources=sources,
+    )
+
+
+def _tile(image: StackImage, entry: ManifestImage) -> Tile:
+    name = entry.label_name or entry.id
+    title = name if entry.label is None else f"{entry.label} {name}"
+    return Tile(thumbnail(image.pixels), title, entry.id)
+
+
+def _check(
+    drawing: Drawing,
+    images: Sequence[ManifestImage],
+    rejected: Mapping[str, str],
+    kept: Mapping[str, ManifestImage],
+    source: PhotoSource,
+) -> None:
+    """Nothing made, an id that never came up, or other photographs than before: say so."""
+    if not images:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in drawing.skipped[:3])
+        raise ImageError(
+            f"no image could be made from {printable(str(source.collection.root))} "
+            f"({reasons or 'no class has two usable photographs'}): add photographs"
+            + (", or leave --pairs-only out" if drawing.pairs_only else "")
+        )
+    made = {image.id for image in images}
+    lost = [id_ for id_ in kept if id_ not in made]
+    if lost:
+        raise UsageError(
+            f"{len(lost)} images that were to stay, such as {lost[0]}, are not made from these "
+            "photographs: they are not those of the data set; build anew with --force"
+        )
+    unmet = [id_ for id_ in rejected if id_ not in drawing.met]
+    if unmet:
+        raise UsageError(
+            f"{unmet[0]!r} was to be rejected and never came up{_near(unmet[0], sorted(made))}"
+        )
+
+
+def _near(id_: str, ids: Sequence[str]) -> str:
+    near = difflib.get_close_matches(id_, ids, n=3)
+    return f"; near ids: {', '.join(near)}" if near else "; its ids are those in manifest.json"
+
+
+def _notes(
+    source: PhotoSource,
+    options: MixOptions,
+    choice: Choice,
+    drawing: Drawing,
+    images: Sequence[ManifestImage],
+) -> tuple[str, ...]:
+    """What a user of the data set must know."""
+    notes = list(choice.notes)
+    if len(images) < options.count:
+        notes.append(
+            f"{options.count} images were asked for, {len(images)} could be made from "
+            f"{len(choice.names)} classes with at most {options.per_class} of each"
+        )
+    crops = sum(len({part.id for part in image.sources}) == 1 for image in images)
+    if crops:
+        notes.append(
+            f"{crops} of {len(images)} images show two crops of one photograph, because their "
+            "class has a single usable one; --pairs-only leaves such classes out"
+        )
+    if drawing.short:
+        named = [f"{name} ({made})" for name, made in list(drawing.short.items())[:_SHOWN]]
+        more = ", …" if len(drawing.short) > _SHOWN else ""
+        notes.append(
+            f"{len(drawing.short)} classes gave fewer than {options.per_class} images: "
+            f"{', '.join(named)}{more}"
+        )
+    notes += [f"left out: {name}: {why}" for name, why in source.collection.skipped]
+    notes += [f"not used: {name}: {why}" for name, why in sorted(set(drawing.skipped))]
+    return tuple(notes)
