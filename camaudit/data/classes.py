@@ -172,7 +172,7 @@ def _file_lines(path: Path) -> list[str]:
 
 
 def _not_there(missing: Sequence[Key], folders: dict[Key, str]) -> str:
-    known = [str(value) for pair in folders.items() for value in pair]
+    known = {str(value): None for pair in folders.items() for value in pair}
     near = difflib.get_close_matches(str(missing[0]), known, n=3)
     hint = f"near names: {', '.join(near)}" if near else f"it has {len(folders)} classes"
     shown = ", ".join(map(str, missing[:5])) + (", …" if len(missing) > 5 else "")
