@@ -112,8 +112,10 @@ def build_stack_mix(
     settings = _settings(source, options, choice)
     rejected = _rejections(target, previous, reject or {}, review=review, force=force)
     kept = _kept(previous, rejected, settings, options) if review and previous else {}
-    if review and previous and len(rejected) == len(previous.rejected):
-        return previous
+    if review and previous:
+        if len(rejected) == len(previous.rejected):
+            return previous
+        licence = licence or previous.licence
     drawing = Drawing(
         source.collection, choice.names, dead_mask(options.wall, options.size), options.seed,
         options.per_class, options.pairs_only, frozenset(rejected),

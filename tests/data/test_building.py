@@ -215,12 +215,13 @@ def test_a_rejected_pair_is_redrawn_and_the_others_stay(photos, tmp_path):
 
 def test_reviews_add_up(photos, tmp_path):
     out = tmp_path / "set"
-    first = build(photos, out, classes="a,b")
+    first = build(photos, out, classes="a,b", licence="mine; CC0")
     one = next(image.id for image in first.images if image.label_name == "a")
     second = build(photos, out, classes="a,b", review=True, reject={one: "x"})
     two = next(image.id for image in second.images if image.label_name == "a")
     third = build(photos, out, classes="a,b", review=True, reject={two: "y"})
     assert [entry.id for entry in third.rejected] == [one, two]
+    assert third.licence == "mine; CC0"
     before = contents(out)
     assert build(photos, out, classes="a,b", review=True, reject={one: "again"}) == third
     assert build(photos, out, classes="a,b", review=True) == third
