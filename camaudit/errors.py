@@ -3,23 +3,29 @@
 All derive from :class:`CamauditError`. A message says what was expected, what came, and what
 to do. :class:`UsageError` and its children mean that the caller asked for something impossible
 (the command line exits with 2); :class:`AuditError` and its children mean that the audit itself
-could not be carried out (exit 3).
+could not be carried out (exit 3); :class:`FetchError` and its children that a file could not be
+had (exit 3).
 """
 
 from __future__ import annotations
 
 __all__ = [
+    "ArchiveError",
     "AuditError",
+    "BrokenTransferError",
     "CamauditError",
     "DegenerateModelError",
     "DeviceError",
     "DuplicateNameError",
+    "FetchError",
     "ImageError",
     "LayerError",
     "MethodError",
+    "MismatchError",
     "MissingExtraError",
     "ModelError",
     "NotApplicableError",
+    "OfflineError",
     "OutputError",
     "UnknownNameError",
     "UsageError",
@@ -99,3 +105,30 @@ class MethodError(AuditError):
 
 class NotApplicableError(CamauditError):
     """A method is not defined on this model (CAM without a pooled Linear head, say)."""
+
+
+class FetchError(CamauditError):
+    """A file could not be fetched as asked; nothing was put in its place."""
+
+
+class OfflineError(FetchError):
+    """The server cannot be reached: no network, no such host, or a proxy that refuses."""
+
+
+class BrokenTransferError(FetchError):
+    """A transfer broke off or the server was busy, so that another try may succeed.
+
+    `retry_after` is what the server asked to wait, in seconds, where it did.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class MismatchError(FetchError):
+    """What came is not the expected file: its hash or its size is another."""
+
+
+class ArchiveError(FetchError):
+    """An archive is damaged or unsafe; nothing of it was unpacked."""
