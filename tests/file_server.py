@@ -14,7 +14,11 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer. `cut`: close the connection after so many bytes. `drip`: bytes, with pauses."""
+    """One answer; times in seconds.
+
+    `cut`: send so many bytes, wait for `hang`, and close the connection. `delay`: before the
+    answer. `drip`: between the bytes of the body. `length`: whether its length is announced.
+    """
 
     body: bytes = b""
     status: int = 200
@@ -22,6 +26,7 @@ class Reply:
     cut: int | None = None
     delay: float = 0.0
     drip: float = 0.0
+    hang: float = 0.0
     length: bool = True
 
 
@@ -36,7 +41,9 @@ class Request:
 Answering = Callable[[Request], Reply]
 
 
-def stored(body: bytes, *, etag: str | None = '"v1"', cuts: tuple[int, ...] = (), **more: str) -> Answering:  # fmt: skip # noqa: E501
+def stored(
+    body: bytes, *, etag: str | None = '"v1"', cuts: tuple[int, ...] = (), **more: str
+) -> Answering:
     """A file that can be resumed by Range and If-Range; the first answers are cut after `cuts`."""
     left = list(cuts)
 
@@ -106,7 +113,7 @@ class _Handler(BaseHTTPRequestHandler):
     owner: FileServer
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:  # noqa: N802 - the name is http.server's
+    def do_GET(self) -> None:
         reply = self.owner.reply(Request(self.path, dict(self.headers.items())))
         time.sleep(reply.delay)
         try:
@@ -129,6 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(reply.drip)
         else:
             self.wfile.write(body)
+        self.wfile.flush()
+        time.sleep(reply.hang)
         if reply.cut is not None or not reply.length:
             self.close_connection = True
 

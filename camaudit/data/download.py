@@ -113,7 +113,11 @@ class _Patience:
 
     def _given_up(self, why: str) -> FetchError:
         kept = self._part.size()
-        rest = f": {kept} bytes are kept, and the same command goes on from there" if kept else ""
+        version = self._part.version()
+        goes_on = kept and version is not None and version.validator is not None
+        rest = (
+            f": {kept} bytes are kept, and the same command goes on from there" if goes_on else ""
+        )
         return FetchError(f"{printable(self._part.target.name)} is not complete: {why}{rest}")
 
 
@@ -324,6 +328,7 @@ def _total(answer: Answer, part: Part, offset: int) -> int | None:
         and span[1] is not None
         and int(span[1]) == offset
         and (version is None or version.total is None or span[2] == str(version.total))
+        and (version is None or answer.headers.get("ETag") in {None, version.etag})
     )
     if not fits or span is None:
         part.discard()

@@ -259,7 +259,7 @@ class _Metered:
     def __init__(self, source: IO[bytes], rules: _Rules) -> None:
         self._source = source
         self._rules = rules
-        self._left = 0
+        self._left = _HEADERS
 
     def allow(self, size: int) -> None:
         """From here on `size` bytes may be read."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
-from email.utils import format_datetime
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -306,7 +310,7 @@ def test_a_redirect_away_from_https_is_refused(
     server: FileServer, tmp_path: Path, target: str
 ) -> None:
     server.answers["/a.bin"] = Reply(status=302, headers={"Location": target})
-    with pytest.raises(FetchError, match="redirects to .* which is refused") as caught:
+    with pytest.raises(FetchError, match=r"redirects to .* which is refused") as caught:
         download(f"{server.url}/a.bin", tmp_path / "a.bin", network=QUICK)
     assert "pa55" not in str(caught.value)
 
@@ -423,7 +427,7 @@ def test_a_full_disk_keeps_what_came(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", narrow)
-        with pytest.raises(OutputError, match="No space left on device.*same command goes on"):
+        with pytest.raises(OutputError, match=r"No space left on device.*same command goes on"):
             download(f"{server.url}/a.bin", tmp_path / "a.bin", network=QUICK)
     assert names(tmp_path) == {"a.bin.part", "a.bin.part.json"}
     got = download(f"{server.url}/a.bin", tmp_path / "a.bin", network=QUICK)
@@ -450,6 +454,34 @@ def test_ctrl_c_keeps_the_part_and_the_next_run_goes_on(server: FileServer, tmp_
     assert len(kept) >= 300_000
     assert BODY.startswith(kept)
     assert download(f"{server.url}/a.bin", tmp_path / "a.bin", network=QUICK).resumed == len(kept)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_process_that_is_stopped_midway_leaves_a_part_that_goes_on(
+    server: FileServer, tmp_path: Path, how: signal.Signals
+) -> None:
+    server.answers["/a.bin"] = [Reply(BODY, headers={"ETag": '"v1"'}, cut=600_000, hang=5)]
+    code = (
+        "import sys, pathlib; from camaudit.data.download import download; "
+        "from camaudit.data.web import Network; "
+        "download(sys.argv[1], pathlib.Path(sys.argv[2]), network=Network(loopback_http=True))"
+    )
+    part = tmp_path / "a.bin.part"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, f"{server.url}/a.bin", str(tmp_path / "a.bin")],
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        until = time.monotonic() + 20
+        while not (part.is_file() and part.stat().st_size) and time.monotonic() < until:
+            time.sleep(0.01)
+        process.send_signal(how)
+    kept = part.read_bytes()
+    assert kept
+    assert BODY.startswith(kept)
+    assert names(tmp_path) == {"a.bin.part", "a.bin.part.json"}
+    server.answers["/a.bin"] = stored(BODY)
+    got = download(f"{server.url}/a.bin", tmp_path / "a.bin", network=QUICK)
+    assert (got.sha256, got.resumed) == (SHA, len(kept))
 
 
 CONFIRM = """<html><head><title>Google Drive - Virus scan warning</title></head><body>
@@ -560,3 +592,26 @@ def test_a_connection_error_is_retried_and_then_told(tmp_path: Path) -> None:
         thread.join()
     assert len(seen) == 2
     assert isinstance(caught.value.__cause__, BrokenTransferError)
+
+
+def test_a_server_that_ignores_if_range_does_not_mix_two_versions(
+    server: FileServer, tmp_path: Path
+) -> None:
+    url, changed = f"{server.url}/a.bin", BODY[::-1]
+    (tmp_path / "a.bin.part").write_bytes(BODY[:1000])
+    (tmp_path / "a.bin.part.json").write_text(json.dumps({"url": url, "etag": '"v1"'}))
+    span = f"bytes 1000-{len(BODY) - 1}/{len(BODY)}"
+    server.answers["/a.bin"] = [
+        Reply(changed[1000:], 206, {"ETag": '"v2"', "Content-Range": span}),
+        Reply(changed, headers={"ETag": '"v2"'}),
+    ]
+    assert download(url, tmp_path / "a.bin", network=QUICK).path.read_bytes() == changed
+
+
+def test_a_part_without_a_validator_is_not_promised_to_go_on(
+    server: FileServer, tmp_path: Path
+) -> None:
+    server.answers["/a.bin"] = Reply(BODY, cut=1000)
+    with pytest.raises(FetchError) as caught:
+        download(f"{server.url}/a.bin", tmp_path / "a.bin", network=replace(QUICK, retries=0))
+    assert "goes on from there" not in str(caught.value)
