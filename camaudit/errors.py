@@ -27,6 +27,7 @@ __all__ = [
     "NotApplicableError",
     "OfflineError",
     "OutputError",
+    "TrainingError",
     "UnknownNameError",
     "UsageError",
     "WallError",
@@ -89,6 +90,10 @@ class OutputError(UsageError):
 
 class AuditError(CamauditError):
     """The audit started and could not be completed."""
+
+
+class TrainingError(AuditError):
+    """Training cannot go on: the loss is not finite, or a mask did not hold."""
 
 
 class DegenerateModelError(AuditError):

@@ -42,6 +42,11 @@ ALLOWED: dict[str, set[str]] = {
         "", "errors", "types", "maps", "sites", "cut", "capture", "engine", "methods", "walls",
         "metrics", "data", "models", "report.gallery", "initialisation", "theory",
     },
+    "training": {
+        "", "errors", "cut", "data", "initialisation", "models", "walls", "report.curves",
+        "report.figures", "report.html", "report.writing",
+    },
+    "commands": {"", "errors", "types", "data", "console", "audit", "report", "training"},
     "console": {"methods", "report", "types"},
     "commands": {"", "errors", "types", "data", "console", "audit", "report", "training"},
     "cli": {"", "errors", "types", "console", "audit", "report"},

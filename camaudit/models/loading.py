@@ -41,15 +41,18 @@ class LoadedModel:
     preprocess: str | None
 
 
-def load_model(spec: str, *, weights: Path | None = None, seed: int = 0) -> LoadedModel:
+def load_model(
+    spec: str, *, weights: Path | None = None, seed: int = 0, num_classes: int | None = None
+) -> LoadedModel:
     """Build the network that `spec` names, load `weights` into it, put it in eval mode.
 
+    `num_classes` is for torchvision's networks; None keeps their 1000.
     Without a weights file torchvision networks and factories keep their own initialisation,
     drawn from `seed`. A factory must return its model in eval mode. Raises :class:`ModelError`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _build(spec)
+        model = _build(spec, num_classes)
     known, digest = f"as built by {spec} (seed {seed})", None
     name, layer, preprocess = spec, None, None
     if spec == "lite0":
@@ -79,7 +82,7 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def _build(spec: str) -> nn.Module:
+def _build(spec: str, num_classes: int | None) -> nn.Module:
     if spec == "lite0":
         return lite0.build()
     source, separator, name = spec.rpartition(":")
@@ -89,7 +92,7 @@ def _build(spec: str) -> nn.Module:
             "package.module:factory or file.py:factory"
         )
     if source == "torchvision":
-        return _torchvision(name).eval()
+        return _torchvision(name, num_classes).eval()
     home = Path(source).resolve().parent if source.endswith(".py") else Path.cwd()
     with _importable(home):
         model = _call(_factory(source, name), spec)
@@ -108,12 +111,14 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path[:] = before
 
 
-def _torchvision(name: str) -> nn.Module:
+def _torchvision(name: str, num_classes: int | None) -> nn.Module:
     names = torchvision.models.list_models(module=torchvision.models)
     if name not in names:
         near = ", ".join(difflib.get_close_matches(name, names, n=3)) or "see its documentation"
         raise ModelError(f"torchvision has no classification model {name!r}; near names: {near}")
-    extra = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    extra: dict[str, Any] = {"num_classes": num_classes} if num_classes is not None else {}
+    if name in ("googlenet", "inception_v3"):
+        extra["init_weights"] = True
     model: nn.Module = torchvision.models.get_model(name, weights=None, **extra)
     return model
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from camaudit.report.curves import curves_view
 from camaudit.report.gallery import GalleryImage, legend_uri
 from camaudit.report.heatmaps import heat_scale
 from camaudit.report.panels import panels
@@ -18,7 +19,7 @@ from camaudit.report.theory import theory_view
 from camaudit.report.view import report_view, select_check
 from camaudit.types import Results
 
-__all__ = ["render", "render_theory"]
+__all__ = ["render", "render_curves", "render_theory"]
 
 # Control characters, and the marks that turn the direction of the text after them.
 _UNPRINTABLE = re.compile(
@@ -66,6 +67,18 @@ def render_theory(results: Results) -> str:
         view=theory_view(results),
         scale=heat_scale(),
         policy=_policy(environment, "report.css", "theory.css"),
+    )
+    return _UNPRINTABLE.sub("\ufffd", page)
+
+
+def render_curves(history: Mapping[str, Any]) -> str:
+    """The learning curves in `history.json` as the text of one HTML file, as safe as the others.
+
+    It has no script.
+    """
+    environment = _environment()
+    page = environment.get_template("curves.html.j2").render(
+        view=curves_view(history), policy=_policy(environment, "report.css", "theory.css")
     )
     return _UNPRINTABLE.sub("\ufffd", page)
 
