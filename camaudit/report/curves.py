@@ -87,7 +87,8 @@ def _plot(
         for number, (name, epochs) in enumerate(networks.items())
     ]
     x = [float(place + 1) for place in places]
-    return line_plot(x, series, titles=("epoch", y_title), shares=shares)
+    equal = [False] * len(x)  # columns of equal width, labelled at round numbers, none marked
+    return line_plot(x, series, titles=("epoch", y_title), shares=shares, columns=equal)
 
 
 def _said(networks: Mapping[str, Sequence[Mapping[str, Any]]], key: str) -> str:

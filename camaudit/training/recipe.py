@@ -92,16 +92,18 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
 
 def make_optimiser(recipe: Recipe, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
     """The optimiser, its learning rate to be set before each step."""
+    weights = list(parameters)
     lr, decay = recipe.lr, recipe.weight_decay
+    fused = all(weight.device.type in ("cpu", "cuda") for weight in weights)
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(
-            parameters, lr=lr, momentum=recipe.momentum, weight_decay=decay,
-            nesterov=recipe.nesterov and recipe.momentum > 0,
+            weights, lr=lr, momentum=recipe.momentum, weight_decay=decay,
+            nesterov=recipe.nesterov and recipe.momentum > 0, fused=fused,
         )  # fmt: skip
     if recipe.optimiser == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=lr, momentum=recipe.momentum, weight_decay=decay)
+        return torch.optim.RMSprop(weights, lr=lr, momentum=recipe.momentum, weight_decay=decay)
     kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=lr, weight_decay=decay)
+    return kind(weights, lr=lr, weight_decay=decay, fused=fused)
 
 
 def _check(made: Recipe) -> None:
