@@ -10,6 +10,7 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ FASHION = (
 """The classes of Fashion-MNIST (Xiao et al. 2017) in the order of their labels."""
 
 _UNSIGNED_BYTE = 0x08
+_PART = 1 << 20
 _LARGEST = 1 << 33  # bytes that an idx file may announce
 _CIFAR_PIXELS = 3 * 32 * 32
 
@@ -44,7 +46,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         with gzip.open(path, "rb") if zipped else path.open("rb") as stream:
             head = stream.read(4)
             shape = _shape(head, stream.read(4 * head[3]) if len(head) == 4 else b"", path)
-            data = stream.read(math.prod(shape) + 1)
+            data = _up_to(stream, math.prod(shape) + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ImageError(
             f"{_name(path)} is a damaged or truncated gzip file ({error}): fetch it again"
@@ -58,6 +60,15 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             "damaged or truncated, fetch it again"
         )
     return np.frombuffer(data, dtype=np.uint8).reshape(shape)
+
+
+def _up_to(stream: IO[bytes], count: int) -> bytes:
+    """The next `count` bytes, or what there is; in parts, because gzip is slow at large ones."""
+    parts = []
+    while count and (part := stream.read(min(count, _PART))):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
 
 
 def _shape(head: bytes, sizes: bytes, path: Path) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ __all__ = ["Job", "TrainSettings", "prepare"]
 _HELD_SIZE = 64  # images up to this side lie in memory
 _USUAL_SIZE = 224
 _SMALLEST_STD = 0.01
+_CHUNK = 512  # images that are summed at once
 
 
 @dataclass(frozen=True)
@@ -174,13 +175,14 @@ def _normalisation(images: ImageSet, preset: str) -> Normalisation:
     """ImageNet's for the paper's recipe and for large images, else that of the images."""
     if preset == "paper" or not isinstance(images, Arrays):
         return parse_preprocess("imagenet")
-    # exact sums over whole numbers, so that the figures are the same on every machine
-    counts = np.stack([
-        np.bincount(images.images[..., channel].reshape(-1), minlength=256) for channel in range(3)
-    ])  # fmt: skip
-    values = np.arange(256) / 255
-    means = counts @ values / counts.sum(axis=1)
-    spread = np.sqrt(np.maximum(counts @ values**2 / counts.sum(axis=1) - means**2, 0))
+    # sums over whole numbers are exact, so that the figures are the same on every machine
+    sums, squares, count = np.zeros(3), np.zeros(3), 0
+    for start in range(0, len(images), _CHUNK):
+        part = images.images[start : start + _CHUNK].reshape(-1, 3).astype(np.float64)
+        sums, squares = sums + part.sum(axis=0), squares + np.einsum("ij,ij->j", part, part)
+        count += len(part)
+    means = sums / count / 255
+    spread = np.sqrt(np.maximum(squares / count / 255**2 - means**2, 0))
     mean = ",".join(f"{value:.4f}" for value in means)
     std = ",".join(f"{max(value, _SMALLEST_STD):.4f}" for value in spread)
     return parse_preprocess(f"{mean}/{std}")
