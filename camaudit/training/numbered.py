@@ -62,7 +62,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(data, dtype=np.uint8).reshape(shape)
 
 
-def _up_to(stream: IO[bytes], count: int) -> bytes:
+def _up_to(stream: IO[bytes] | gzip.GzipFile, count: int) -> bytes:
     """The next `count` bytes, or what there is; in parts, because gzip is slow at large ones."""
     parts = []
     while count and (part := stream.read(min(count, _PART))):
