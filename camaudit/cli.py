@@ -21,6 +21,9 @@ from typing import Any
 import click
 
 from camaudit import __version__
+from camaudit.commands.fetch import fetch
+from camaudit.commands.stack_mix import stack_mix, verify
+from camaudit.commands.train import train
 from camaudit.errors import AuditError, CamauditError, UsageError
 from camaudit.types import ClaimOutcome, Results
 
@@ -353,6 +356,16 @@ def methods() -> None:
         click.echo(methods_listing())
 
 
+@cli.group()
+def data() -> None:
+    """Build, fetch and check data sets."""
+
+
+for _command in (stack_mix, verify, fetch):
+    data.add_command(_command)
+cli.add_command(train)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; errors become one line on stderr and their exit code."""
     for stream in (sys.stdout, sys.stderr):
@@ -370,7 +383,9 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         error.show()
         return UsageError.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted; results are written whole or not at all.", err=True)
+        click.echo(
+            "Interrupted; what was written whole stays, and nothing is half written.", err=True
+        )
         return _INTERRUPTED
     except CamauditError as error:
         _explain(str(error), debug=debug, hint=not isinstance(error, UsageError))

@@ -48,8 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "commands": {"", "errors", "types", "data", "console", "audit", "report", "training"},
     "console": {"methods", "report", "types"},
-    "commands": {"", "errors", "types", "data", "console", "audit", "report", "training"},
-    "cli": {"", "errors", "types", "console", "audit", "report"},
+    "cli": {"", "errors", "types", "commands", "console", "audit", "report"},
     "__main__": {"cli"},
     "": set(),
 }  # fmt: skip
