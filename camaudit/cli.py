@@ -62,13 +62,21 @@ def _bytes(_context: click.Context, _option: Any, value: str | None) -> int | No
     show_default=True,
     metavar="SPEC",
     help="lite0 (EfficientNet-Lite0 with ImageNet weights, extra demo), "
-    "torchvision:NAME, package.module:factory or path/file.py:factory.",
+    "torchvision:NAME, package.module:factory, path/file.py:factory, or trained:DIR for what "
+    "camaudit train wrote there (with its own wall, and its unmasked twin if that was trained).",
 )
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Weights: safetensors, or a state dict (loaded without running code).",
+)
+@click.option(
+    "--unmasked-weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --wall vgg16: weights of the same network without the wall, for the columns "
+    "unmasked.",
 )
 @click.option(
     "--layer",
@@ -107,17 +115,27 @@ def _bytes(_context: click.Context, _option: Any, value: str | None) -> int | No
     "STACK-MIX). Default: photographs that scikit-image carries.",
 )
 @click.option(
+    "--data",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A data set, used as it is: a folder that camaudit data has built (every hash is checked) "
+    "or of images; stack-mix and stack-gen are the folders that it builds by default. May be "
+    "repeated: a table of methods by data sets is printed.",
+)
+@click.option(
     "--num-images",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Images to audit. Default: every embedded photograph, or 20 of a folder.",
+    help="Images to audit, of each data set. Default: every embedded photograph, all of a data "
+    "set, or 20 of a folder.",
 )
 @click.option(
     "--perturbation-images",
     type=click.IntRange(min=0),
     metavar="N",
-    help="Images for the methods that run the model many times an image (ScoreCAM and "
-    "others). Default: 2 of the embedded photographs, or 8 of a folder; a note says so.",
+    help="Images, of each data set, for the methods that run the model many times an image "
+    "(ScoreCAM and others). Default: 2 of the embedded photographs, or 8; a note says so.",
 )
 @click.option(
     "--preprocess",
@@ -127,11 +145,10 @@ def _bytes(_context: click.Context, _option: Any, value: str | None) -> int | No
 )
 @click.option(
     "--image-size",
-    type=click.IntRange(min=32),
-    default=224,
-    show_default=True,
+    type=click.IntRange(min=8),
     metavar="PIXELS",
-    help="Height and width of the model's input.",
+    help="Height and width of the model's input. Default: that of the trained network or of the "
+    "data sets, else 224.",
 )
 @click.option(
     "--seed",

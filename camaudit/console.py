@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 from camaudit.methods import METHODS, STANDARD, method_names, options_listing
+from camaudit.report.data_sets import data_tables
 from camaudit.report.table import terminal_table
 from camaudit.report.theory_tables import claims_table, mu_tables
 from camaudit.types import Results
@@ -92,9 +93,10 @@ class ConsoleProgress:
 def print_table(results: Results) -> None:
     """The results' table on stdout; a terminal narrower than 80 columns wraps its lines.
 
+    Where data sets were audited, the table of these follows.
     Raises BrokenPipeError where nobody reads stdout any more.
     """
-    _print(lambda width: [terminal_table(results, width=width)])
+    _print(lambda width: [terminal_table(results, width=width), *data_tables(results, width=width)])
 
 
 def print_claims(results: Results) -> None:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from camaudit.errors import OutputError
 
-__all__ = ["check_folder", "made_folder", "output_error", "sync_folder", "write_files"]
+__all__ = [
+    "check_folder",
+    "made_folder",
+    "output_error",
+    "replacing",
+    "sync_folder",
+    "write_files",
+    "write_json",
+    "write_text",
+]
 
 
 def made_folder(folder: str | os.PathLike[str]) -> Path:
@@ -66,6 +77,45 @@ def write_files(contents: Mapping[str, bytes], folder: Path) -> list[Path]:
     return [folder / name for name in contents]
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A stream whose content takes the place of `path` when the context ends without an error.
+
+    For what is too large to be held as bytes, such as a checkpoint. It is written beside `path`,
+    always under the same hidden name (what a killed process left is overwritten, not piled up),
+    synced to the disk and renamed. Raises :class:`OutputError` where the system refuses (a full
+    disk, no permission); the earlier file is then unchanged.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except Exception as error:
+        refused = _system_error(error)
+        if refused is None:
+            raise
+        raise output_error(path, refused) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text` in UTF-8; lone surrogates become backslash escapes."""
+    with replacing(path) as stream:
+        stream.write(text.encode("utf-8", "backslashreplace"))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace `path` by `content` as indented JSON; NaN and infinity are refused."""
+    text = json.dumps(content, allow_nan=False, indent=2, ensure_ascii=False)
+    write_text(path, text + "\n")
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename durable where the system can sync a folder; the file is in place anyway."""
     with suppress(OSError):
@@ -79,9 +129,18 @@ def sync_folder(folder: Path) -> None:
 def output_error(target: Path, error: OSError) -> OutputError:
     """`error` as one of ours, saying what to do."""
     return OutputError(
-        f"{target} cannot be written: {error.strerror or error}; free some space, change the "
-        "permissions or choose another output folder"
+        f"{target} cannot be written: {error.strerror or error}; what was there before is "
+        "unchanged: free some space, change the permissions or choose another output folder"
     )
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """The system's error behind `error`: serialisers replace it by one of their own."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _temporary(folder: Path, name: str) -> Path:

@@ -14,6 +14,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "Claim",
     "ClaimOutcome",
+    "DataSummary",
     "DeadZoneFigures",
     "Interval",
     "Provenance",
@@ -117,8 +118,9 @@ class Summary:
 
     `n` counts the images with a defined μ; degenerate, not applicable and failed ones are counted
     beside it and never enter a mean. `uniform` and `uniform_l2` are what a flat map scores: the
-    area fraction of the scored zone and its square root. `unmasked` (the twin's `mu_l1`) and the
-    paired `difference` walled − unmasked are over the images where both are defined.
+    area fraction of the scored zone and its square root. `unmasked` and `unmasked_l2` (the twin's
+    `mu_l1` and `mu_l2`) and the paired `difference` walled − unmasked (L1) are over the images
+    where both are defined.
     """
 
     check: str
@@ -134,7 +136,24 @@ class Summary:
     uniform: float
     uniform_l2: float
     unmasked: Interval | None
+    unmasked_l2: Interval | None
     difference: Interval | None
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """Every method over the images of one data set.
+
+    `kind` is stack-mix or stack-gen, and `sha256` the hash of the manifest; None for a folder
+    without one. `images` counts all images of the set that were audited.
+    """
+
+    name: str
+    folder: str
+    kind: str | None
+    sha256: str | None
+    images: int
+    summary: list[Summary]
 
 
 @dataclass(frozen=True)
@@ -150,7 +169,10 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that results.json holds; `claims` and `theory` only where there are any."""
+    """Everything that results.json holds; `claims`, `theory` and `data` only where there are any.
+
+    `summary` is over all images, `data` over those of each data set.
+    """
 
     camaudit: str
     provenance: Provenance
@@ -160,6 +182,7 @@ class Results:
     timing: dict[str, Any] = field(default_factory=dict)
     claims: list[Claim] = field(default_factory=list)
     theory: dict[str, Any] = field(default_factory=dict)
+    data: list[DataSummary] = field(default_factory=list)
     schema: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -168,6 +191,7 @@ class Results:
         extra: dict[str, Any] = {
             "claims": [_plain(asdict(claim)) for claim in self.claims],
             "theory": _plain(self.theory),
+            "data": [_plain(asdict(entry)) for entry in self.data],
         }
         return {
             "schema": self.schema,

@@ -41,9 +41,10 @@ ALLOWED: dict[str, set[str]] = {
     "audit": {
         "", "errors", "types", "maps", "sites", "cut", "capture", "engine", "methods", "walls",
         "metrics", "data", "models", "report.gallery", "initialisation", "theory",
+        "training.trained",
     },
     "training": {
-        "", "errors", "cut", "data", "initialisation", "models", "walls", "report.curves",
+        "", "errors", "files", "cut", "data", "initialisation", "models", "walls", "report.curves",
         "report.figures", "report.html", "report.writing",
     },
     "commands": {"", "errors", "types", "data", "console", "audit", "report", "training"},

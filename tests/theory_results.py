@@ -214,6 +214,7 @@ def summary(check: str, method: str, family: str, mean: float | None, uniform: f
         not_applicable=600 - n, errors=0, mu_l1=walled,
         mu_l2=none if mean is None else around(math.sqrt(mean), 0.02), mu_l1_minmax=walled,
         uniform=uniform, uniform_l2=math.sqrt(uniform), unmasked=twin,
+        unmasked_l2=None if mean is None else around(math.sqrt(mean or 0.3), 0.02),
         difference=None if mean is None else difference(mean - (mean or 0.3)),
     )  # fmt: skip
 

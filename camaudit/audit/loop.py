@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from camaudit.audit.images import AuditImages
 from camaudit.audit.scoring import score_pair
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject
 from camaudit.capture import Capture, capture
-from camaudit.data.labels import imagenet_names
+from camaudit.data.labels import class_index, class_title, imagenet_names
 from camaudit.data.stack_mix import StackImage
 from camaudit.engine import Forwards, prepare
 from camaudit.errors import DegenerateModelError, LayerError
@@ -72,13 +73,15 @@ class Loop:
         self,
         settings: Settings,
         subject: Subject,
-        images: Sequence[StackImage],
+        images: AuditImages,
         methods: Sequence[str],
         progress: Progress,
     ) -> None:
         self.settings = settings
         self.subject = subject
-        self.images = list(images)
+        self.images = list(images.images)
+        self.sets = images.data
+        self.perturbed = images.first(settings.perturbation_count)
         self.methods = list(methods)
         self.progress = progress
         self.forwards = self._prepared()
@@ -114,17 +117,20 @@ class Loop:
         if not slow:
             return []
         return [
-            f"{', '.join(slow)} ran on {self.settings.perturbation_count} of {len(self.images)} "
-            "images, because they run the model many times an image; --perturbation-images "
+            f"{', '.join(slow)} ran on {self.perturbed} of {len(self.images)} images, because "
+            "they run the model many times an image; --perturbation-images "
             f"{len(self.images)} runs them on all"
         ]
 
     def label(self, image: StackImage) -> int | None:
         """The image's class in this model's numbering; None where that is not known.
 
-        WordNet ids and names are ImageNet's and count for heads of 1000 classes alone; a folder
-        that is named by a number counts wherever the model has a class of that number.
+        A network that names its classes is asked by name. Else WordNet ids and names are
+        ImageNet's and count for heads of 1000 classes alone; a folder that is named by a number
+        counts wherever the model has a class of that number.
         """
+        if self.subject.classes is not None:
+            return class_index(self.subject.classes, name=image.label_name, label=image.label)
         if self.classes == IMAGENET_CLASSES:
             return image.label
         name = image.label_name or ""
@@ -208,22 +214,27 @@ class Loop:
         message: str | None,
     ) -> None:
         target = self.top1[place][0]
-        named = target is not None and self.classes == IMAGENET_CLASSES
         self.records.append(
             Record(
                 check=CHECK,
                 method=method,
                 image=self.images[place].id,
                 target=target,
-                target_name=imagenet_names()[target] if named and target is not None else None,
+                target_name=None if target is None else self._class_name(target),
                 **vars(figures),
                 message=message,
                 unmasked=unmasked,
             )
         )
 
+    def _class_name(self, target: int) -> str | None:
+        """What a reader calls a class of the model; None where its classes have no known names."""
+        if self.subject.classes is not None:
+            return class_title(self.subject.classes[target])
+        return imagenet_names()[target] if self.classes == IMAGENET_CLASSES else None
+
     def _limit(self, method: str) -> int:
-        return self.settings.perturbation_count if _slow(method) else len(self.images)
+        return self.perturbed if _slow(method) else len(self.images)
 
     def _unit(self, method: str) -> int:
         """Work of one image: about the channels of the layer for a perturbation method."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ def images_sha256(images: list[StackImage]) -> str:
     return digest.hexdigest()
 
 
-def image_source(folder: Path | None) -> str:
-    """Where the images come from, in words."""
+def image_source(folder: Path | None, data: Sequence[str] = ()) -> str:
+    """Where the images come from, in words: data sets, a folder, or neither."""
+    if data:
+        return ", ".join(data)
     return "photographs in scikit-image's wheel" if folder is None else str(folder)

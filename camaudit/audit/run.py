@@ -7,15 +7,13 @@ from typing import Any
 
 import camaudit
 from camaudit.audit.clock import Clock
+from camaudit.audit.images import AuditImages, audit_images, data_size, open_data
 from camaudit.audit.loop import Loop, Progress, Silent, batch_tensor
 from camaudit.audit.provenance import environment, image_entry, image_source, images_sha256
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, build_subject
-from camaudit.audit.summary import summarise
+from camaudit.audit.summary import summarise, summarise_data
 from camaudit.audit.verifying import verified_zone
-from camaudit.data.embedded import embedded_photos
-from camaudit.data.folders import scan
-from camaudit.data.stack_mix import StackMix, plain_images, stack_mix
 from camaudit.methods import method_call, select
 from camaudit.metrics.statistics import LEVEL, MINIMUM, RESAMPLES
 from camaudit.report.gallery import GalleryImage
@@ -65,18 +63,22 @@ def run_audit(settings: Settings, *, progress: Progress | None = None) -> Outcom
     progress = progress or Silent()
     clock = Clock()
     methods = _selected(settings)
+    data = open_data(settings.data)
+    if settings.image_size is None and settings.trained is None:
+        settings = replace(settings, image_size=data_size(data))
     progress.stage("loading the model and building the wall")
     with clock.measure("subject"):
         subject = build_subject(settings)
-    progress.stage("stacking the images")
+    settings = replace(settings, image_size=subject.size)
+    progress.stage("reading the data sets" if data else "stacking the images")
     with clock.measure("images"):
-        images = _images(settings, subject.walled.zone)
+        images = audit_images(settings, subject.walled.zone, data)
     progress.stage("verifying the dead zone")
     with clock.measure("verification"):
         first = batch_tensor(subject, images.images[:1])
         zone = verified_zone(subject.walled, first, seed=settings.seed)
     with clock.measure("scoring"):
-        loop = Loop(settings, subject, images.images, methods, progress)
+        loop = Loop(settings, subject, images, methods, progress)
         loop.run()
     return _outcome(settings, subject, zone, images, loop, clock)
 
@@ -86,29 +88,18 @@ def _selected(settings: Settings) -> list[str]:
     return [call.label for call in select(settings.methods)]
 
 
-def _images(settings: Settings, zone: DeadZone) -> StackMix:
-    dead = zone.pixel_dead.numpy()
-    count, seed = settings.image_count, settings.seed
-    collection = embedded_photos() if settings.images is None else scan(settings.images)
-    if collection.classes:
-        found = stack_mix(collection, dead=dead, count=count, seed=seed)
-    else:
-        found = plain_images(collection, size=dead.shape, count=count, seed=seed)
-    return replace(found, skipped=(*collection.skipped, *found.skipped))
-
-
 def _outcome(
     settings: Settings,
     subject: Subject,
     zone: DeadZone,
-    images: StackMix,
+    images: AuditImages,
     loop: Loop,
     clock: Clock,
 ) -> Outcome:
     families = {name: method_call(name).info.family for name in loop.methods}
     description = {
         **subject.description,
-        "image_source": image_source(settings.images),
+        "image_source": image_source(settings.images, [str(one.folder) for one in images.data]),
         "images": len(loop.images),
         "images_sha256": images_sha256(loop.images),
         "accuracy": _accuracy(loop),
@@ -117,6 +108,8 @@ def _outcome(
         {**image_entry(image), "walled_top1": seen, "unwalled_top1": twin}
         for image, (seen, twin) in zip(loop.images, loop.top1, strict=True)
     ]
+    for entry, name in zip(entries, images.origin, strict=False):
+        entry["data"] = name
     bootstrap = {
         "method": "percentile", "resamples": RESAMPLES, "level": LEVEL, "unit": "image",
         "minimum": MINIMUM,
@@ -139,6 +132,13 @@ def _outcome(
         records=loop.records,
         summary=summarise(
             loop.records,
+            families=families,
+            scored_fraction=zone.scored_fraction,
+            seed=settings.seed,
+        ),
+        data=summarise_data(
+            loop.records,
+            images,
             families=families,
             scored_fraction=zone.scored_fraction,
             seed=settings.seed,
@@ -166,7 +166,7 @@ def _accuracy(loop: Loop) -> dict[str, Any]:
     }
 
 
-def _skipped(images: StackMix) -> list[str]:
+def _skipped(images: AuditImages) -> list[str]:
     return [f"skipped {name}: {reason}" for name, reason in images.skipped]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from camaudit.audit.settings import Settings
-from camaudit.audit.subject import build_subject
+from camaudit.audit.subject import DEFAULT_SIZE, build_subject
 from camaudit.data.manifest import ManifestWall
 from camaudit.data.seam import wall_of_rows
 from camaudit.errors import WallError
@@ -15,29 +15,29 @@ __all__ = ["seam_of_wall"]
 
 
 def seam_of_wall(
-    spec: str, *, size: int, layer: str | None = None, live_rows: int | None = None
-) -> ManifestWall:
-    """The dead rows of the wall that `camaudit run` would build.
+    spec: str, *, size: int | None = None, layer: str | None = None, live_rows: int | None = None
+) -> tuple[ManifestWall, int]:
+    """The dead rows of the wall that `camaudit run` would build, and the size of its images.
 
-    `spec` is `vgg16` (the paper's network; its zone does not depend on the weights) or a model
-    spec, whose wall is chosen as by ``--wall auto``. Raises the errors of
-    :func:`camaudit.audit.subject.build_subject`, and :class:`WallError` where the zone is not
-    made of whole rows.
+    `spec` is `vgg16` (the paper's network; its zone does not depend on the weights), `trained:DIR`
+    or a model spec, whose wall is chosen as by ``--wall auto``. `size` None is the network's own,
+    224 where it has none. Raises the errors of :func:`camaudit.audit.subject.build_subject`, and
+    :class:`WallError` where the zone is not made of whole rows.
     """
     if spec == "vgg16":
-        zone = _paper_zone(size, layer, live_rows)
+        zone = _paper_zone(DEFAULT_SIZE if size is None else size, layer, live_rows)
         live = f"{live_rows or 5} of 14 rows live"
-        return _rows(f"the paper's VGG16, {live}", zone)
+        return _rows(f"the paper's VGG16, {live}", zone), DEFAULT_SIZE
     settings = Settings(model=spec, layer=layer, live_rows=live_rows, image_size=size)
     subject = build_subject(settings)
     wall = subject.description["wall"]
     name, after = subject.description["model"], subject.description["layer"]
     description = f"{name}, {wall['wall']} wall after {after}, {wall['live']} live"
-    return _rows(description, subject.walled.zone)
+    return _rows(description, subject.walled.zone), subject.size
 
 
 def _paper_zone(size: int, layer: str | None, live_rows: int | None) -> DeadZone:
-    if size != 224 or layer is not None:
+    if size != DEFAULT_SIZE or layer is not None:
         raise WallError(
             "the paper's VGG16 reads images of 224×224 pixels and has its wall after layer 29: "
             "leave --image-size and --layer out"

@@ -18,8 +18,10 @@ WallKind = Literal["auto", "split", "insert", "vgg16"]
 class Settings:
     """Options of :func:`camaudit.audit.run.run_audit`; the command line has the same names.
 
-    model: spec for :func:`camaudit.models.loading.load_model`; ignored by the wall "vgg16".
+    model: spec for :func:`camaudit.models.loading.load_model`, or `trained:DIR` for what
+        `camaudit train` wrote there, with its own wall; ignored by the wall "vgg16".
     weights: a weights file, or None for what the spec brings.
+    unmasked_weights: for the wall "vgg16", weights of the network without the wall.
     layer: target layer, None for the spec's own or the last map before the head.
     wall: "split" (exact in any architecture), "insert" (zone by receptive fields), "vgg16" (the
         paper's network) or "auto": insert where receptive fields leave a tenth of the image
@@ -28,11 +30,15 @@ class Settings:
     methods: registry names, with options as in `scorecam(score=probability)`; `standard` (also
         None) and `all` stand for lists of them.
     images: a folder of images or of one sub-folder a class, None for the embedded photographs.
-    num_images: how many images, None for every embedded photograph or 20 of a folder.
-    perturbation_images: how many of them the methods take that run the model many times an image;
-        None for 2 of the embedded photographs or 8 of a folder.
+    data: data sets instead, used as they are: folders with a manifest, or plain folders; the names
+        stack-mix and stack-gen stand for the folders that the data commands write by default.
+    num_images: how many images (of each data set), None for every embedded photograph, every one
+        of the data sets, or 20 of a folder.
+    perturbation_images: how many of them (of each data set) the methods take that run the model
+        many times an image; None for 2 of the embedded photographs or 8 of a folder.
     preprocess: "imagenet", "lite" or MEAN/STD; None for the spec's own, else imagenet.
-    image_size: height and width in pixels.
+    image_size: height and width in pixels; None for that of the trained network or of the data
+        sets, else 224.
     seed: seeds weights without a file, image pairs, crops, random methods and the bootstrap.
     batch_size: images in one pass.
     memory: bytes that a pass of masked images may take; None for no bound but batch_size.
@@ -43,15 +49,17 @@ class Settings:
 
     model: str = "lite0"
     weights: Path | None = None
+    unmasked_weights: Path | None = None
     layer: str | None = None
     wall: WallKind = "auto"
     live_rows: int | None = None
     methods: tuple[str, ...] | None = None
     images: Path | None = None
+    data: tuple[Path, ...] = ()
     num_images: int | None = None
     perturbation_images: int | None = None
     preprocess: str | None = None
-    image_size: int = 224
+    image_size: int | None = None
     seed: int = 0
     device: str = "cpu"
     batch_size: int = 16
@@ -65,11 +73,20 @@ class Settings:
             raise UsageError(
                 f"wall must be one of {', '.join(get_args(WallKind))}; got {self.wall!r}"
             )
-        minimum = {"live_rows": 1, "num_images": 1, "perturbation_images": 0, "image_size": 32}
+        minimum = {"live_rows": 1, "num_images": 1, "perturbation_images": 0, "image_size": 8}
         for name, least in {**minimum, "seed": 0, "batch_size": 1}.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}; got {value}")
+        if self.images is not None and self.data:
+            raise UsageError("--images and --data both say what to audit on: give one of them")
+        if self.unmasked_weights is not None and self.wall != "vgg16":
+            raise UsageError(
+                "unmasked weights belong to the paper's VGG16 (--wall vgg16): other models are "
+                "their own twin, and a trained one has its twin in its folder"
+            )
+        if self.trained is not None:
+            self._check_trained()
         if self.seed >= 2**63:
             raise UsageError(f"seed must be below 2**63; got {self.seed}")
         if self.methods is not None and not self.methods:
@@ -77,6 +94,24 @@ class Settings:
                 "methods is empty: name at least one, or leave it out for the standard ones"
             )
         self.engine  # noqa: B018 - an engine that cannot be is refused now
+
+    def _check_trained(self) -> None:
+        given = {
+            "--wall": self.wall != "auto", "--weights": self.weights, "--layer": self.layer,
+            "--live-rows": self.live_rows,
+        }  # fmt: skip
+        wrong = [name for name, value in given.items() if value]
+        if wrong:
+            raise UsageError(
+                f"a trained network brings its own wall, layer and weights: leave "
+                f"{', '.join(wrong)} out"
+            )
+
+    @property
+    def trained(self) -> Path | None:
+        """The folder of a trained network, if that is what `model` names."""
+        kind, _, folder = self.model.partition(":")
+        return Path(folder) if kind == "trained" and folder and self.wall != "vgg16" else None
 
     @property
     def engine(self) -> Engine:
@@ -96,18 +131,19 @@ class Settings:
 
     @property
     def image_count(self) -> int | None:
-        """How many images to take; None takes one of every embedded photograph."""
+        """How many images to take (of each data set); None takes every one there is."""
         return self.num_images or (None if self.images is None else 20)
 
     @property
     def perturbation_count(self) -> int:
-        """How many images the perturbation methods take at most."""
+        """How many images (of each data set) the perturbation methods take at most."""
         if self.perturbation_images is not None:
             return self.perturbation_images
-        return 2 if self.images is None else 8
+        return 2 if self.images is None and not self.data else 8
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; paths as they were given."""
         plain = dict(vars(self))
-        plain.update({key: str(plain[key]) for key in ("weights", "images") if plain[key]})
-        return plain
+        paths = ("weights", "unmasked_weights", "images")
+        plain.update({key: str(plain[key]) for key in paths if plain[key]})
+        return {**plain, "data": [str(folder) for folder in self.data]}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,20 +12,24 @@ from torch import Tensor, nn
 from camaudit.audit.settings import Settings
 from camaudit.cut import default_layer
 from camaudit.data.preprocess import Normalisation, parse_preprocess
-from camaudit.errors import DegenerateModelError, LayerError, ModelError, WallError
+from camaudit.errors import DegenerateModelError, LayerError, ModelError, UsageError, WallError
 from camaudit.models.loading import LoadedModel, load_model, resolve_device
 from camaudit.models.weights import file_sha256, read_state_dict, state_sha256
 from camaudit.sites import require_eval
+from camaudit.training.trained import DESCRIPTION_NAME, UNMASKED, WEIGHTS_NAME, load_trained
 from camaudit.walls import (
     PaperVGG16,
     WalledModel,
     insert_wall,
     paper_twins,
     paper_wall,
+    paper_widths,
     split_trunk,
 )  # fmt: skip
 
-__all__ = ["Subject", "build_subject"]
+__all__ = ["DEFAULT_SIZE", "Subject", "build_subject"]
+
+DEFAULT_SIZE = 224  #: height and width of the images where nothing says otherwise
 
 _ENOUGH = 0.1  # share of the image that a receptive-field zone must score to be preferred
 
@@ -33,7 +38,8 @@ _ENOUGH = 0.1  # share of the image that a receptive-field zone must score to be
 class Subject:
     """A walled model in eval mode on `device`, its normalisation, and its description.
 
-    `dtype` is that of the model's parameters; images are given to it in the same.
+    `dtype` is that of the model's parameters; images are given to it in the same, at `size`
+    (height and width). `classes` are the names of its logits where they are known.
     """
 
     walled: WalledModel
@@ -42,6 +48,19 @@ class Subject:
     dtype: torch.dtype
     description: dict[str, Any]
     warnings: tuple[str, ...]
+    size: int
+    classes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Built:
+    """A walled model with what its source says of it; `unmasked` describes a twin of its own."""
+
+    loaded: LoadedModel
+    walled: WalledModel
+    example: Tensor
+    classes: tuple[str, ...] | None = None
+    unmasked: dict[str, Any] | None = None
 
 
 def build_subject(settings: Settings) -> Subject:
@@ -51,15 +70,13 @@ def build_subject(settings: Settings) -> Subject:
     :class:`WallError` where the wall leaves no pixel dead zone to score.
     """
     device = resolve_device(settings.device)
-    size = settings.image_size
-    example = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     if settings.wall == "vgg16":
-        loaded, walled = _paper(settings, example)
+        built = _paper(settings, device)
+    elif settings.trained is not None:
+        built = _trained(settings.trained, settings, device)
     else:
-        loaded = load_model(settings.model, weights=settings.weights, seed=settings.seed)
-        model = loaded.model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        example = example.to(_dtype(model))
-        walled = _walled(model, loaded, settings, example)
+        built = _loaded(settings, device)
+    loaded, walled, example = built.loaded, built.walled, built.example
     if not walled.zone.exists:
         advice = "use fewer live rows" if settings.wall == "split" else "try --wall split"
         raise WallError(f"this wall leaves no pixel to score: {walled.zone.why} Then {advice}")
@@ -73,7 +90,30 @@ def build_subject(settings: Settings) -> Subject:
     if settings.preprocess is None and loaded.preprocess is None:
         warnings.append("no --preprocess was given: images are standardised as for ImageNet")
     description = _describe(loaded, walled, normalisation, example)
-    return Subject(walled, normalisation, device, example.dtype, description, tuple(warnings))
+    if built.unmasked is not None:
+        description["unmasked"] = built.unmasked
+    return Subject(
+        walled, normalisation, device, example.dtype, description, tuple(warnings),
+        example.shape[-1], built.classes,
+    )  # fmt: skip
+
+
+def _example(size: int, device: torch.device) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, 3, size, size, generator=generator).to(device)
+
+
+def _moved(model: nn.Module, device: torch.device) -> nn.Module:
+    moved: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return moved
+
+
+def _loaded(settings: Settings, device: torch.device) -> _Built:
+    """A model by its spec, with the wall that the settings ask for."""
+    loaded = load_model(settings.model, weights=settings.weights, seed=settings.seed)
+    model = _moved(loaded.model, device)
+    example = _example(settings.image_size or DEFAULT_SIZE, device).to(_dtype(model))
+    return _Built(loaded, _walled(model, loaded, settings, example), example)
 
 
 def _dtype(model: nn.Module) -> torch.dtype:
@@ -82,27 +122,76 @@ def _dtype(model: nn.Module) -> torch.dtype:
     return next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
 
 
-def _paper(settings: Settings, example: Tensor) -> tuple[LoadedModel, WalledModel]:
-    """The paper's VGG16: masked and unmasked twin at He initialisation, or a checkpoint alone."""
+def _paper(settings: Settings, device: torch.device) -> _Built:
+    """The paper's VGG16: twins at He initialisation, or checkpoints of one or of both."""
     if settings.layer is not None:
         raise LayerError("the paper's VGG16 has its wall after layer 29: leave --layer out")
-    if settings.image_size != 224:
+    if settings.image_size not in (None, DEFAULT_SIZE):
         raise WallError(
-            f"the paper's VGG16 reads images of 224×224 pixels; got {settings.image_size}: leave "
-            "--image-size out"
+            f"the paper's VGG16 reads images of {DEFAULT_SIZE}×{DEFAULT_SIZE} pixels; got "
+            f"{settings.image_size}: leave --image-size out"
         )
-    device = example.device
-    masked, unmasked = paper_twins(seed=settings.seed, live_rows=settings.live_rows or 5)
-    twin: PaperVGG16 | None = unmasked
-    weights, digest = f"He initialisation (seed {settings.seed})", None
-    if settings.weights is not None:
-        masked.load_paper_state(read_state_dict(settings.weights))
-        twin, weights, digest = None, settings.weights.name, file_sha256(settings.weights)
-    masked.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    seed, rows = settings.seed, settings.live_rows or 5
+    unmasked: dict[str, Any] | None = None
+    weights, digest = f"He initialisation (seed {seed})", None
+    twin: PaperVGG16 | None
+    if settings.weights is None:
+        if settings.unmasked_weights is not None:
+            raise UsageError("--unmasked-weights are those of the twin: give --weights too")
+        masked, twin = paper_twins(seed=seed, live_rows=rows)
+    else:
+        masked, twin = _checkpoint(settings.weights, masked=True, live_rows=rows), None
+        weights, digest = settings.weights.name, file_sha256(settings.weights)
+        if settings.unmasked_weights is not None:
+            path = settings.unmasked_weights
+            twin = _checkpoint(path, masked=False, live_rows=rows)
+            unmasked = {"weights": path.name, "weights_sha256": file_sha256(path)}
+    _moved(masked, device)
     loaded = LoadedModel(masked, "the paper's VGG16", weights, digest, "29", "imagenet")
     if twin is not None:
-        twin.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return loaded, paper_wall(masked, example, unmasked=twin)
+        _moved(twin, device)
+    example = _example(DEFAULT_SIZE, device)
+    return _Built(loaded, paper_wall(masked, example, unmasked=twin), example, unmasked=unmasked)
+
+
+def _checkpoint(path: Path, *, masked: bool, live_rows: int) -> PaperVGG16:
+    """A state dict in the authors' layout in the network of the widths that it has."""
+    state = read_state_dict(path)
+    network = PaperVGG16(live_rows=live_rows, masked=masked, init="default", **paper_widths(state))
+    network.load_paper_state(state)
+    return network.eval()
+
+
+def _trained(folder: Path, settings: Settings, device: torch.device) -> _Built:
+    """What `camaudit train` wrote: the masked network, and the unmasked one if it lies beside."""
+    own = load_trained(folder)
+    if not own.spec.masked:
+        raise WallError(
+            f"{folder} holds the unmasked network, which has no wall: name the folder of the "
+            "masked one, or of the run that trained both"
+        )
+    if settings.image_size not in (None, own.size):
+        raise UsageError(
+            f"this network was trained on images of {own.size}×{own.size} pixels; got "
+            f"--image-size {settings.image_size}: leave it out"
+        )
+    beside = own.folder.parent / UNMASKED
+    twin = load_trained(beside) if (beside / DESCRIPTION_NAME).is_file() else None
+    if twin is not None and twin.spec != replace(own.spec, masked=False):
+        raise ModelError(
+            f"{beside} is no twin of {own.folder}: their networks differ; train both with --twin, "
+            "or move one away"
+        )
+    _moved(own.model, device)
+    unmasked = None
+    if twin is not None:
+        _moved(twin.model, device)
+        unmasked = {"weights": WEIGHTS_NAME, "weights_sha256": twin.weights_sha256}
+    loaded = LoadedModel(
+        own.model, own.name, WEIGHTS_NAME, own.weights_sha256, own.layer, own.normalisation.name
+    )
+    example = _example(own.size, device)
+    return _Built(loaded, own.walled(twin=twin), example, own.classes, unmasked)
 
 
 def _walled(

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from camaudit.audit.images import AuditImages
 from camaudit.metrics.statistics import bootstrap_mean, crossed_bootstrap_mean
-from camaudit.types import Interval, Record, Status, Summary
+from camaudit.types import DataSummary, Interval, Record, Status, Summary
 
-__all__ = ["summarise"]
+__all__ = ["summarise", "summarise_data"]
 
 
 def summarise(
@@ -39,6 +40,31 @@ def summarise(
     ]
 
 
+def summarise_data(
+    records: Sequence[Record],
+    images: AuditImages,
+    *,
+    families: Mapping[str, str],
+    scored_fraction: float,
+    seed: int,
+) -> list[DataSummary]:
+    """The summaries of every data set by itself; none where the images are of none."""
+    origin = dict(zip((image.id for image in images.images), images.origin, strict=False))
+    return [
+        DataSummary(
+            **one.to_dict(),
+            images=images.origin.count(one.name),
+            summary=summarise(
+                [record for record in records if origin[record.image] == one.name],
+                families=families,
+                scored_fraction=scored_fraction,
+                seed=seed,
+            ),
+        )
+        for one in images.data
+    ]
+
+
 def _summary(
     check: str,
     method: str,
@@ -65,6 +91,7 @@ def _summary(
         uniform=scored_fraction,
         uniform_l2=scored_fraction**0.5,
         unmasked=_interval(records, lambda record: _pair(record)[1], seed) if has_twin else None,
+        unmasked_l2=_interval(records, _twin_l2, seed) if has_twin else None,
         difference=_interval(records, _difference, seed) if has_twin else None,
     )
 
@@ -73,6 +100,12 @@ def _pair(record: Record) -> tuple[float | None, float | None]:
     """μ with and without the wall, where both are defined."""
     twin = None if record.unmasked is None else record.unmasked.mu_l1
     return (None, None) if record.mu_l1 is None or twin is None else (record.mu_l1, twin)
+
+
+def _twin_l2(record: Record) -> float | None:
+    """The twin's μ (L2), where both have one."""
+    twin = None if record.unmasked is None else record.unmasked.mu_l2
+    return None if record.mu_l2 is None else twin
 
 
 def _difference(record: Record) -> float | None:

@@ -72,10 +72,9 @@ _FOLDER = click.Path(path_type=Path)
 @click.option(
     "--image-size",
     type=click.IntRange(min=2),
-    default=224,
-    show_default=True,
     metavar="PIXELS",
-    help="Height and width of the images; smaller photographs are enlarged, and a note says so.",
+    help="Height and width of the images; smaller photographs are enlarged, and a note says so. "
+    "Default: that of the trained network of --wall, else 224.",
 )
 @click.option(
     "--dead-rows",
@@ -86,7 +85,8 @@ _FOLDER = click.Path(path_type=Path)
 @click.option(
     "--wall",
     metavar="SPEC",
-    help="Take the dead rows of this wall instead: vgg16, or a model as for camaudit run --model.",
+    help="Take the dead rows of this wall instead: vgg16, trained:DIR, or a model as for camaudit "
+    "run --model.",
 )
 @click.option("--layer", metavar="NAME", help="Target layer of --wall.")
 @click.option(
@@ -129,7 +129,7 @@ def stack_mix(
     count: int,
     per_class: int,
     pairs_only: bool,
-    image_size: int,
+    image_size: int | None,
     dead_rows: int | None,
     wall: str | None,
     layer: str | None,
@@ -154,9 +154,10 @@ def stack_mix(
     from camaudit.data.sources import open_source
 
     source = open_source(images, ground_truth=ground_truth, synsets=synsets)
+    seam, size = _wall(wall, dead_rows=dead_rows, layer=layer, live_rows=live_rows, size=image_size)
     options = MixOptions(
-        wall=_wall(wall, dead_rows=dead_rows, layer=layer, live_rows=live_rows, size=image_size),
-        size=(image_size, image_size),
+        wall=seam,
+        size=(size, size),
         classes=classes,
         count=count,
         per_class=per_class,
@@ -182,16 +183,22 @@ def stack_mix(
 
 
 def _wall(
-    spec: str | None, *, dead_rows: int | None, layer: str | None, live_rows: int | None, size: int
-) -> ManifestWall:
-    """The seam: dead rows as given, or those of a wall, which alone needs torch."""
-    from camaudit.data.seam import lower_rows
+    spec: str | None,
+    *,
+    dead_rows: int | None,
+    layer: str | None,
+    live_rows: int | None,
+    size: int | None,
+) -> tuple[ManifestWall, int]:
+    """The seam (dead rows as given, or those of a wall, which alone needs torch) and the size."""
+    from camaudit.data.seam import PAPER_SIZE, lower_rows
     from camaudit.errors import UsageError
 
     if spec is None:
         if layer is not None or live_rows is not None:
             raise UsageError("--layer and --live-rows describe a wall: give --wall too")
-        return lower_rows(dead_rows, size)
+        size = PAPER_SIZE if size is None else size
+        return lower_rows(dead_rows, size), size
     if dead_rows is not None:
         raise UsageError("--wall and --dead-rows both say where the seam is: give one of them")
     from camaudit.audit.seam import seam_of_wall

@@ -7,15 +7,13 @@ then on the file must have it, wherever it comes from. Deleting the entry trusts
 from __future__ import annotations
 
 import json
-import os
-import secrets
-from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from camaudit.data.folders import printable
-from camaudit.errors import OutputError, UsageError
+from camaudit.errors import UsageError
+from camaudit.files import write_json
 
 __all__ = ["RECORD_NAME", "Entry", "Record"]
 
@@ -56,22 +54,7 @@ class Record:
         """
         self.entries[name] = entry
         files = {key: asdict(self.entries[key]) for key in sorted(self.entries)}
-        text = json.dumps({"format": _FORMAT, "files": files}, indent=2, ensure_ascii=False)
-        temporary = self.path.with_name(f".{RECORD_NAME}.{secrets.token_hex(6)}.tmp")
-        try:
-            with temporary.open("x", encoding="utf-8") as file:
-                file.write(text + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
-        except OSError as error:
-            raise OutputError(
-                f"{printable(str(self.path))} cannot be written: {error.strerror or error}; free "
-                "some space or change the permissions"
-            ) from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        write_json(self.path, {"format": _FORMAT, "files": files})
 
     def _read(self) -> dict[str, Entry]:
         try:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 
-__all__ = ["imagenet_index", "imagenet_names", "imagenet_wnids"]
+__all__ = ["class_index", "class_title", "imagenet_index", "imagenet_names", "imagenet_wnids"]
+
+_WNID = re.compile(r"[nN][0-9]{8}")
 
 
 def imagenet_index(name: str) -> int | None:
@@ -22,11 +25,38 @@ def imagenet_index(name: str) -> int | None:
     (0, 17, None)
     """
     text = name.strip()
-    if re.fullmatch(r"[nN][0-9]{8}", text):
+    if _WNID.fullmatch(text):
         return _index_of_wnid().get(text.lower())
     if re.fullmatch(r"0*[0-9]{1,3}", text):
         return int(text)
     return _index_of_name().get(_folded(text))
+
+
+def class_index(classes: Sequence[str], *, name: str | None, label: int | None) -> int | None:
+    """The place among a network's own `classes` of an image's class, or None.
+
+    The image's class goes by its `name` (case and anything but letters and digits make no
+    difference: ``T-shirt/top`` is ``t_shirt_top``) or, where that is none of the network's, by
+    its ImageNet `label`, which a class named by a WordNet id or as torchvision does also has.
+
+    >>> class_index(["n01440764", "Ankle boot"], name="ankle_boot", label=None)
+    1
+    >>> class_index(["n01440764", "Ankle boot"], name="tench", label=0)
+    0
+    """
+    plain = [_letters(own) for own in classes]
+    if name is not None and plain.count(_letters(name)) == 1:
+        return plain.index(_letters(name))
+    if label is None:
+        return None
+    places = [place for place, own in enumerate(classes) if _named_class(own) == label]
+    return places[0] if len(places) == 1 else None
+
+
+def class_title(name: str) -> str:
+    """What a reader calls a class: the name behind a WordNet id, else `name` itself."""
+    index = imagenet_index(name) if _WNID.fullmatch(name) else None
+    return name if index is None else imagenet_names()[index]
 
 
 @lru_cache(maxsize=1)
@@ -57,6 +87,16 @@ def _index_of_name() -> dict[str, int]:
     folded = [_folded(name) for name in imagenet_names()]
     uses = Counter(folded)
     return {name: index for index, name in enumerate(folded) if uses[name] == 1}
+
+
+def _named_class(name: str) -> int | None:
+    """The ImageNet index of a class name or WordNet id; digits alone are a number of its own."""
+    return None if name.strip().isdecimal() else imagenet_index(name)
+
+
+def _letters(name: str) -> str:
+    """Letters and digits alone, without case."""
+    return "".join(char for char in name.casefold() if char.isalnum())
 
 
 def _folded(name: str) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "points",
     "points_interval",
     "quantity",
+    "spread",
     "whole",
 ]
 
@@ -55,6 +56,19 @@ def interval(value: Interval | None) -> str:
     if not (math.isfinite(value.ci_low) and math.isfinite(value.ci_high)):
         return ""
     return f"[{_number(value.ci_low)}–{_number(value.ci_high)} %]"
+
+
+def spread(value: Interval) -> str:
+    """A mean share with its sample standard deviation, as a paper's table has it.
+
+    >>> spread(Interval(40, 0.169, None, None, 0.0712)), spread(Interval(1, 0.2, None, None, None))
+    ('16.9 ± 7.1 %', '20.0 %')
+    """
+    if value.mean is None or not math.isfinite(value.mean):
+        return UNDEFINED
+    if not value.std or not math.isfinite(value.std):
+        return percent(value.mean)
+    return f"{_number(value.mean)} ± {_number(value.std)} %"
 
 
 def points(difference: float | None) -> str:

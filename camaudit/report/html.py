@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from camaudit.report.curves import curves_view
+from camaudit.report.data_sets import data_view
 from camaudit.report.gallery import GalleryImage, legend_uri
 from camaudit.report.heatmaps import heat_scale
 from camaudit.report.panels import panels
@@ -45,6 +46,7 @@ def render(
     summary = select_check(results, check)
     page = environment.get_template("report.html.j2").render(
         view=report_view(results, check=check),
+        table=data_view(results),
         panels=panels(gallery, summary, results.records),
         legend=legend_uri(),
         policy=_policy(environment, "report.css"),

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from camaudit.errors import UsageError, WeightsError
-from camaudit.training.files import replacing
+from camaudit.files import replacing
 
 __all__ = ["NAME", "Checkpoint", "load", "require_same", "save"]
 

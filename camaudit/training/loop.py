@@ -16,13 +16,13 @@ import torch
 
 import camaudit
 from camaudit.errors import OutputError, UsageError
+from camaudit.files import write_json, write_text
 from camaudit.report.html import render_curves
 from camaudit.report.writing import check_writable
 from camaudit.training import checkpoint, randomness
 from camaudit.training.batches import Batches
 from camaudit.training.checkpoint import Checkpoint
 from camaudit.training.distributed import World, joined
-from camaudit.training.files import write_json, write_text
 from camaudit.training.learner import Learner, Scores
 from camaudit.training.networks import build, twins
 from camaudit.training.recipe import learning_rate

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 import camaudit
 from camaudit.data.preprocess import Normalisation, parse_preprocess
-from camaudit.errors import ModelError, OutputError, WeightsError, ZoneError
+from camaudit.errors import ModelError, WeightsError, ZoneError
+from camaudit.files import made_folder, replacing, write_json, write_text
 from camaudit.models.weights import file_sha256, load_weights
 from camaudit.training.card import card
-from camaudit.training.files import replacing, write_json, write_text
 from camaudit.training.networks import NetworkSpec, build, geometry, leaking, walled
 from camaudit.training.settings import Job
 from camaudit.walls import DeadZone, Verification, WalledModel, verify_zone
@@ -28,6 +28,7 @@ from camaudit.walls import DeadZone, Verification, WalledModel, verify_zone
 __all__ = [
     "CARD_NAME",
     "DESCRIPTION_NAME",
+    "UNMASKED",
     "WEIGHTS_NAME",
     "Trained",
     "load_trained",
@@ -38,7 +39,8 @@ WEIGHTS_NAME = "model.safetensors"
 DESCRIPTION_NAME = "model.json"
 CARD_NAME = "README.md"
 _FORMAT = "camaudit-trained-1"
-_ORDERED = ("masked", "unmasked")
+UNMASKED = "unmasked"  #: the folder of the twin, beside that of the masked network
+_ORDERED = ("masked", UNMASKED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +130,7 @@ def save_trained(
     :class:`OutputError` where a file cannot be written.
     """
     zone = _verified(spec, network, images)
-    _made(folder)
+    made_folder(folder)
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     with replacing(folder / WEIGHTS_NAME) as stream:
         stream.write(to_safetensors(state, metadata={"format": "pt"}))
@@ -177,13 +179,6 @@ def _verified(spec: NetworkSpec, network: nn.Module, images: Tensor) -> DeadZone
 def _called(spec: NetworkSpec) -> str:
     names = {"small": "small VGG", "vgg16": "the paper's VGG16"}
     return names.get(spec.network, spec.network)
-
-
-def _made(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be created: {error.strerror or error}") from error
 
 
 def _home(folder: Path) -> Path:

@@ -23,7 +23,15 @@ from camaudit.initialisation import draw_weights_
 from camaudit.walls.insert import WalledModel, receptive_field_zone
 from camaudit.walls.region import dead_cells, describe
 
-__all__ = ["GRID", "TARGET_LAYER", "MaskedLinear", "PaperVGG16", "paper_twins", "paper_wall"]
+__all__ = [
+    "GRID",
+    "TARGET_LAYER",
+    "MaskedLinear",
+    "PaperVGG16",
+    "paper_twins",
+    "paper_wall",
+    "paper_widths",
+]
 
 GRID = (14, 14)  #: cells of the target layer for 224×224 images
 TARGET_LAYER = "29"
@@ -154,6 +162,15 @@ def paper_twins(
     masked = build(masked=True, init="default")
     masked.load_paper_state(unmasked.state_dict(), remask=True)
     return masked.eval(), unmasked.eval()
+
+
+def paper_widths(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """`channels`, `hidden` and `num_classes` of the :class:`PaperVGG16` that `state` fits.
+
+    Those whose key is missing are left out; loading the state then says so.
+    """
+    keys = {"channels": "28.weight", "hidden": "31.0.weight", "num_classes": "31.6.weight"}
+    return {name: len(state[key]) for name, key in keys.items() if key in state}
 
 
 def paper_wall(

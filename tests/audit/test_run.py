@@ -14,6 +14,7 @@ import torch
 
 from camaudit.audit import loop as loop_module
 from camaudit.audit import run as run_module
+from camaudit.audit.images import AuditImages, audit_images
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import build_subject
@@ -124,7 +125,7 @@ def test_records_hold_the_figures_of_the_maps(settings: Settings, outcome: Outco
     """Recomputed from the subject and the images alone, in another batch, by the reference μ."""
     subject = build_subject(settings)
     zone = subject.walled.zone
-    stacked = run_module._images(settings, zone).images
+    stacked = audit_images(settings, zone).images
     batch = subject.normalisation.to_tensor([image.pixels for image in stacked])
     for name in ("gradcam", "scorecam", "ablationcam", "eigencam", "random"):
         seen = capture(subject.walled, batch)
@@ -149,7 +150,7 @@ def test_targets_are_the_walled_models_top1_and_accuracy_counts_labels(
     settings: Settings, outcome: Outcome
 ) -> None:
     subject = build_subject(settings)
-    stacked = run_module._images(settings, subject.walled.zone).images
+    stacked = audit_images(settings, subject.walled.zone).images
     batch = subject.normalisation.to_tensor([image.pixels for image in stacked])
     with torch.no_grad():
         walled = subject.walled(batch).argmax(dim=1)
@@ -322,7 +323,9 @@ def test_labels_count_only_in_the_models_own_numbering(
     image = StackImage(
         "id", np.zeros((64, 64, 3), np.uint8), imagenet_index(name), name, (), "single"
     )
-    loop = loop_module.Loop(settings, build_subject(settings), [image], [], loop_module.Silent())
+    loop = loop_module.Loop(
+        settings, build_subject(settings), AuditImages((image,)), [], loop_module.Silent()
+    )
     loop.classes = classes
     assert loop.label(image) == label
 
@@ -353,7 +356,7 @@ def test_auto_prefers_receptive_fields_where_they_leave_enough(settings: Setting
 
 def test_settings_refuse_nonsense() -> None:
     for bad in ({"wall": "brick"}, {"num_images": 0}, {"batch_size": 0}, {"methods": ()},
-                {"image_size": 8}, {"seed": -1}, {"live_rows": 0}, {"memory": 0}, {"memory": -5},
+                {"image_size": 7}, {"seed": -1}, {"live_rows": 0}, {"memory": 0}, {"memory": -5},
                 {"precision": "float8"}):  # fmt: skip
         with pytest.raises(UsageError):
             Settings(**bad)  # type: ignore[arg-type]

@@ -11,7 +11,8 @@ from camaudit.errors import WallError
 
 
 def test_the_papers_wall():
-    wall = seam_of_wall("vgg16", size=224)
+    wall, size = seam_of_wall("vgg16")
+    assert size == 224
     paper = lower_rows(None, 224)
     assert (wall.dead_rows, wall.pixel_dead_rows) == (paper.dead_rows, paper.pixel_dead_rows)
     assert wall.dead_rows == 54
@@ -20,7 +21,8 @@ def test_the_papers_wall():
 
 def test_a_wall_in_a_model(factory):
     spec = f"{factory}:build"
-    wall = seam_of_wall(spec, size=64, layer="0", live_rows=4)
+    wall, size = seam_of_wall(spec, size=64, layer="0", live_rows=4)
+    assert size == 64
     zone = build_subject(Settings(model=spec, layer="0", live_rows=4, image_size=64)).walled.zone
     assert torch.equal(torch.from_numpy(dead_mask(wall, (64, 64))), zone.pixel_dead)
     assert wall.dead_rows == len(zone.pixel_dead_rows) > 0

@@ -131,6 +131,7 @@ def make_summary(method: Method, records: list[Record]) -> Summary:
         errors=count(Status.ERROR), mu_l1=of("mu_l1"), mu_l2=of("mu_l2"),
         mu_l1_minmax=of("mu_l1_minmax"), uniform=UNIFORM, uniform_l2=math.sqrt(UNIFORM),
         unmasked=interval([twin for _, twin in pairs]) if pairs else None,
+        unmasked_l2=interval([math.sqrt(twin) for _, twin in pairs]) if pairs else None,
         difference=difference if pairs else None,
     )  # fmt: skip
 

@@ -30,7 +30,8 @@ def entry(method: str, mean: float | None, **changes: Any) -> Summary:
     line = Summary(
         check="dead-zone", method=method, family="gradient", n=share.n, degenerate=0,
         not_applicable=0, errors=0, mu_l1=share, mu_l2=share, mu_l1_minmax=share, uniform=0.357,
-        uniform_l2=math.sqrt(0.357), unmasked=None, difference=None,
+        uniform_l2=math.sqrt(0.357), unmasked=None, unmasked_l2=None,
+        difference=None,
     )  # fmt: skip
     return dataclasses.replace(line, **changes)
 

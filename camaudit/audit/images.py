@@ -1,0 +1,191 @@
+"""The images of an audit: photographs stacked for it, or data sets used as they are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from camaudit.audit.settings import Settings
+from camaudit.data.embedded import embedded_photos
+from camaudit.data.folders import Skipped, printable, scan
+from camaudit.data.manifest import MANIFEST_NAME, Manifest, load_images, read_manifest
+from camaudit.data.seam import dead_mask
+from camaudit.data.stack_mix import StackImage, plain_images, stack_mix
+from camaudit.errors import UsageError
+from camaudit.walls import DeadZone
+
+__all__ = ["AuditImages", "DataSet", "audit_images", "data_size", "open_data"]
+
+_BUILT = Path("datasets")  #: where the data commands write by default
+_SHORT = ("stack-mix", "stack-gen")
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """A data set to audit on; `manifest` is None for a plain folder of images.
+
+    `name` is unique among the data sets of a run.
+    """
+
+    name: str
+    folder: Path
+    manifest: Manifest | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What results.json keeps of it: `sha256` is that of the manifest."""
+        digest = None
+        if self.manifest is not None:
+            digest = hashlib.sha256((self.folder / MANIFEST_NAME).read_bytes()).hexdigest()
+        return {
+            "name": self.name,
+            "folder": str(self.folder),
+            "kind": None if self.manifest is None else self.manifest.kind,
+            "sha256": digest,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class AuditImages:
+    """Images in the order in which they are audited.
+
+    With data sets they take turns: the first image of each, then the second of each, so that any
+    first part of `images` holds as much of every set. `origin` names the set of every image.
+    """
+
+    images: tuple[StackImage, ...]
+    skipped: tuple[Skipped, ...] = ()
+    warnings: tuple[str, ...] = ()
+    data: tuple[DataSet, ...] = ()
+    origin: tuple[str, ...] = field(default=(), repr=False)
+
+    def first(self, count: int) -> int:
+        """How many images from the start hold `count` of every data set (or of all images)."""
+        if not self.data:
+            return min(count, len(self.images))
+        return sum(min(count, found) for found in Counter(self.origin).values())
+
+
+def open_data(folders: Sequence[Path]) -> tuple[DataSet, ...]:
+    """The data sets in `folders`, by their manifests; no image is opened.
+
+    Raises :class:`UsageError` for a folder that is not there, or a manifest that cannot be read.
+    """
+    found = []
+    for given in folders:
+        folder = _found(given)
+        manifest = read_manifest(folder) if (folder / MANIFEST_NAME).is_file() else None
+        name = folder.resolve().name if manifest is None else manifest.kind
+        found.append(DataSet(printable(name), folder, manifest))
+    uses = Counter(one.name for one in found)
+    twice = Counter(one.folder.resolve() for one in found)
+    for one in found:
+        if twice[one.folder.resolve()] > 1:
+            raise UsageError(f"{one.folder} is named twice: give every data set once")
+    return tuple(
+        replace(one, name=printable(str(one.folder))) if uses[one.name] > 1 else one
+        for one in found
+    )
+
+
+def data_size(data: Sequence[DataSet]) -> int | None:
+    """Height and width of the images of the data sets; None where no manifest says so.
+
+    Raises :class:`UsageError` where they are not square or differ.
+    """
+    sizes = {one.manifest.size: one for one in data if one.manifest is not None}
+    if len(sizes) > 1 or any(height != width for height, width in sizes):
+        listed = "; ".join(f"{one.name}: {size[0]}×{size[1]}" for size, one in sizes.items())
+        raise UsageError(f"expected data sets of one square size; got {listed}: audit each alone")
+    return next(iter(sizes))[0] if sizes else None
+
+
+def audit_images(settings: Settings, zone: DeadZone, data: Sequence[DataSet] = ()) -> AuditImages:
+    """The images that the settings ask for, at the size of the zone's pixels.
+
+    Raises :class:`UsageError` for data sets of another size or whose files were changed, and
+    :class:`~camaudit.errors.ImageError` where no image can be used.
+    """
+    dead = zone.pixel_dead.numpy()
+    count, seed = settings.image_count, settings.seed
+    if data:
+        return _of_data(data, zone, count=count, seed=seed)
+    collection = embedded_photos() if settings.images is None else scan(settings.images)
+    if collection.classes:
+        found = stack_mix(collection, dead=dead, count=count, seed=seed)
+    else:
+        found = plain_images(collection, size=dead.shape, count=count, seed=seed)
+    return AuditImages(found.images, (*collection.skipped, *found.skipped), found.warnings)
+
+
+def _of_data(
+    data: Sequence[DataSet], zone: DeadZone, *, count: int | None, seed: int
+) -> AuditImages:
+    sets = [_loaded(one, zone, count=count, seed=seed) for one in data]
+    order = sorted(
+        (place, number) for number, found in enumerate(sets) for place in range(len(found.images))
+    )
+    prefix = len(data) > 1
+    images, origin = [], []
+    for place, number in order:
+        image, name = sets[number].images[place], data[number].name
+        images.append(replace(image, id=f"{name}/{image.id}") if prefix else image)
+        origin.append(name)
+    return AuditImages(
+        tuple(images),
+        tuple(entry for found in sets for entry in found.skipped),
+        tuple(text for found in sets for text in found.warnings),
+        tuple(data),
+        tuple(origin),
+    )
+
+
+def _loaded(one: DataSet, zone: DeadZone, *, count: int | None, seed: int) -> AuditImages:
+    """The first `count` images of a data set, in the order of its manifest."""
+    height, width = zone.pixel_dead.shape
+    if one.manifest is None:
+        found = scan(one.folder)
+        plain = plain_images(found, size=(height, width), count=count, seed=seed)
+        return AuditImages(plain.images, (*found.skipped, *plain.skipped), plain.warnings)
+    if one.manifest.size != (height, width):
+        made = "×".join(map(str, one.manifest.size))
+        raise UsageError(
+            f"{one.folder} has images of {made} pixels, the network reads {height}×{width}: build "
+            f"the data set again with --image-size {height}, or audit another network"
+        )
+    images = load_images(one.folder)
+    if not images:
+        raise UsageError(f"{one.folder} has no image: build the data set again")
+    return AuditImages(tuple(images[:count]), warnings=_seam(one, one.manifest, zone))
+
+
+def _seam(one: DataSet, manifest: Manifest, zone: DeadZone) -> tuple[str, ...]:
+    """A warning where the images were stacked at another seam than the wall's."""
+    made, dead = dead_mask(manifest.wall, manifest.size), zone.pixel_dead.numpy()
+    if np.array_equal(made, dead):
+        return ()
+    return (
+        f"the images of {one.name} were made for another wall ({manifest.wall.description}): "
+        f"{made.mean():.1%} of an image lies behind their seam, {dead.mean():.1%} is dead here",
+    )
+
+
+def _found(given: Path) -> Path:
+    """The folder that is named; stack-mix and stack-gen also stand for the default ones."""
+    short = _BUILT / given
+    if not given.is_dir() and str(given) in _SHORT and short.is_dir():
+        return short
+    if not given.is_dir():
+        hint = (
+            f" nor below {_BUILT}: build it with camaudit data {given}"
+            if str(given) in _SHORT
+            else ": expected the folder of a data set (camaudit data stack-mix, stack-gen) or of "
+            "images"
+        )
+        raise UsageError(f"no folder {str(given)!r}{hint}")
+    return given
