@@ -21,6 +21,7 @@ from typing import Any
 import click
 
 from camaudit import __version__
+from camaudit.commands.export import export
 from camaudit.commands.fetch import fetch
 from camaudit.commands.stack_mix import stack_mix, verify
 from camaudit.commands.train import train
@@ -378,7 +379,7 @@ def data() -> None:
     """Build, fetch and check data sets."""
 
 
-for _command in (stack_mix, verify, fetch):
+for _command in (stack_mix, verify, export, fetch):
     data.add_command(_command)
 cli.add_command(train)
 

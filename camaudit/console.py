@@ -108,7 +108,9 @@ def _print(tables: Callable[[int], Sequence[Table]]) -> None:
     console = Console()
     console.width = max(console.width, _NARROWEST_TABLE)
     with console.capture() as captured:
-        for table in tables(console.width):
+        for number, table in enumerate(tables(console.width)):
+            if number:
+                console.print()
             console.print(table)
     sys.stdout.write(captured.get())
     sys.stdout.flush()

@@ -29,6 +29,7 @@ __all__ = [
 UNDEFINED = "undefined"
 EXACT_ZERO = "0 (exact)"
 _STEP = 0.001  # one decimal of a percentage
+_ROUNDING = 1e-9  # a standard deviation below this is of equal values
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _FIXED = (1e-4, 1e6)  # magnitudes that are printed without a power of ten
 
@@ -61,12 +62,14 @@ def interval(value: Interval | None) -> str:
 def spread(value: Interval) -> str:
     """A mean share with its sample standard deviation, as a paper's table has it.
 
+    Equal values have none: the deviation that summing them leaves is rounding.
+
     >>> spread(Interval(40, 0.169, None, None, 0.0712)), spread(Interval(1, 0.2, None, None, None))
     ('16.9 ± 7.1 %', '20.0 %')
     """
     if value.mean is None or not math.isfinite(value.mean):
         return UNDEFINED
-    if not value.std or not math.isfinite(value.std):
+    if value.std is None or not math.isfinite(value.std) or value.std < _ROUNDING:
         return percent(value.mean)
     return f"{_number(value.mean)} ± {_number(value.std)} %"
 
