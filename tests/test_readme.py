@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 import torch
 from click.testing import CliRunner
@@ -41,27 +43,50 @@ def test_ci_runs_the_marked_commands() -> None:
     assert "command_marked main-command" in script
 
 
+def tables() -> str:
+    """The README and the pages that it leads to."""
+    linked = re.findall(r"\]\((docs/[a-z-]+\.md)\)", README)
+    return "\n\n".join([README, *((ROOT / name).read_text() for name in dict.fromkeys(linked))])
+
+
 def documented(command: str) -> set[str]:
     """The options in the table whose head names the command; that of `run` is the plain one."""
     head = "| option |" if command == "run" else f"| option of `{command}` |"
-    assert README.count(head) == 1
-    table = README.split(head, 1)[1].split("\n\n", 1)[0]
-    return set(re.findall(r"^\| `(--[a-z-]+)", table, flags=re.MULTILINE))
+    assert tables().count(head) == 1, head
+    table = tables().split(head, 1)[1].split("\n\n", 1)[0]
+    return set(re.findall(r"^\| `(--[a-z0-9-]+)", table, flags=re.MULTILINE))
 
 
-def test_every_option_stands_in_its_table_and_no_other() -> None:
-    for name, command in cli.commands.items():
-        options = {parameter.opts[0] for parameter in command.params}
-        if options:
-            assert documented(name) == options | ({"--debug"} if name == "run" else set()), name
+def leaves(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Every command with the words that call it."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, f"{before}{name} ")
+        else:
+            yield before + name, command
+
+
+@pytest.mark.parametrize(("name", "command"), leaves(cli))
+def test_every_option_stands_in_its_table_and_no_other(name: str, command: click.Command) -> None:
+    options = {
+        parameter.opts[0] for parameter in command.params if isinstance(parameter, click.Option)
+    }
+    if options:
+        assert documented(name) == options | ({"--debug"} if name == "run" else set())
 
 
 def test_commands_shown_parse() -> None:
-    shown = [line for block in blocks("sh") for line in block.splitlines()]
+    shown = [
+        line
+        for block in re.findall(r"```sh\n(.*?)```", tables(), flags=re.DOTALL)
+        for line in block.splitlines()
+    ]
     lines = [line.split() for line in shown if line.startswith("camaudit ")]
     assert any(words[1] == "run" for words in lines)
     for words in lines:
-        command = cli.commands[words[1]]
+        command, rest = cli.commands[words[1]], words[2:]
+        while isinstance(command, click.Group):
+            command, rest = command.commands[rest[0]], rest[1:]
         options = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options
 

@@ -24,6 +24,7 @@ __all__ = ["AuditImages", "DataSet", "audit_images", "data_size", "open_data"]
 
 _BUILT = Path("datasets")  #: where the data commands write by default
 _SHORT = ("stack-mix", "stack-gen")
+_AUTHORS_CROP = 224 / 256  # of STACK-GEN: short side to 256, centre crop of 224
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,9 +149,11 @@ def _of_data(
 def _loaded(one: DataSet, zone: DeadZone, *, count: int | None, seed: int) -> AuditImages:
     """The first `count` images of a data set, in the order of its manifest."""
     height, width = zone.pixel_dead.shape
-    if one.manifest is None:
+    if one.manifest is None:  # such as the authors' images: loaded as they load them
         found = scan(one.folder)
-        plain = plain_images(found, size=(height, width), count=count, seed=seed)
+        plain = plain_images(
+            found, size=(height, width), count=count, seed=seed, keep=_AUTHORS_CROP
+        )
         return AuditImages(plain.images, (*found.skipped, *plain.skipped), plain.warnings)
     if one.manifest.size != (height, width):
         made = "×".join(map(str, one.manifest.size))

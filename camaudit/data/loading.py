@@ -61,11 +61,13 @@ class Loader:
 
     Besides unreadable files it refuses a photograph that shows the very pixels of an earlier one
     of its class: a copy is no second image. Sides below 32 pixels are refused too, unless the
-    views are that small themselves.
+    views are that small themselves. `keep` is the central share of both sides that is shown of a
+    photograph that is not of that size already: 224/256 is a resize to 256 and a crop of 224.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], *, keep: float = 1.0) -> None:
         self.size = size
+        self._keep = keep
         self._min_side = max(1, min(32, *size))
         self._views: dict[str, View] = {}
         self._refused: dict[str, str] = {}
@@ -89,9 +91,7 @@ class Loader:
         opened = self._open(photo)
         if opened is None:
             return None
-        pixels = opened.decoded.pixels
-        box = (0, 0, pixels.shape[1], pixels.shape[0])
-        view = self._cut(opened, box)
+        view = self._cut(opened, self._shown(*opened.decoded.pixels.shape[:2]))
         key = (photo.label_name, sha256_bytes(view.pixels.tobytes()))
         if key in self._seen:
             self._refused[photo.id] = f"shows the same pixels as {self._seen[key]}"
@@ -126,6 +126,13 @@ class Loader:
             self._refused[photo.id] = str(error)
             return None
         return self._last
+
+    def _shown(self, height: int, width: int) -> CropBox:
+        """The part of a photograph that a view of it shows."""
+        if (height, width) == self.size:
+            return 0, 0, width, height
+        left, top = (round(side * (1 - self._keep) / 2) for side in (width, height))
+        return left, top, width - left, height - top
 
     def _cut(self, opened: _Opened, box: CropBox) -> View:
         """Crop to `box`, then resize and centre-crop; the record composes both crops."""

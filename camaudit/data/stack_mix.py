@@ -143,7 +143,12 @@ def stack_mix(
 
 
 def plain_images(
-    collection: Collection, *, size: Size, count: int | None = None, seed: int = 0
+    collection: Collection,
+    *,
+    size: Size,
+    count: int | None = None,
+    seed: int = 0,
+    keep: float = 1.0,
 ) -> StackMix:
     """Photographs as they are, resized and centre-cropped, for a folder without classes.
 
@@ -154,13 +159,14 @@ def plain_images(
         size: side of the square, or (H, W).
         count: how many; fewer are returned, with a warning, if fewer are usable.
         seed: of PCG64.
+        keep: central share of both sides that is shown of images of another size.
 
     Raises:
         UsageError: if `size`, `count` or `seed` is out of range.
         ImageError: if no photograph is usable.
     """
     rng = _generator(count, seed)
-    loader = Loader((size, size) if isinstance(size, int) else size)
+    loader = Loader((size, size) if isinstance(size, int) else size, keep=keep)
     photos = sorted(collection.photos, key=lambda photo: photo.id)
     images: list[StackImage] = []
     for index in rng.permutation(len(photos)):

@@ -125,8 +125,15 @@ def _training(content: Mapping[str, Any]) -> str:
 
 
 def _use(content: Mapping[str, Any]) -> str:
+    audit = (
+        "```sh\n"
+        "camaudit run --model trained:FOLDER --data DATASET  # FOLDER: this file's folder\n"
+        "```\n\n"
+        if content["network"]["masked"]
+        else ""
+    )
     return (
-        "```python\n"
+        f"{audit}```python\n"
         "from pathlib import Path\n"
         "from camaudit.training.trained import load_trained\n\n"
         'trained = load_trained(Path("FOLDER"))  # this file\'s folder\n'
