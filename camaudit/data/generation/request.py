@@ -9,7 +9,7 @@ from camaudit.data.manifest import ManifestSource
 
 __all__ = ["JSON", "Backend", "Generated", "RefusedError", "Request"]
 
-JSON: TypeAlias = Union[None, bool, int, float, str, list["JSON"], dict[str, "JSON"]]  # noqa: UP007
+JSON: TypeAlias = Union[bool, int, float, str, list["JSON"], dict[str, "JSON"], None]  # noqa: UP007
 """What a manifest can hold."""
 
 
