@@ -4,7 +4,7 @@ All derive from :class:`CamauditError`. A message says what was expected, what c
 to do. :class:`UsageError` and its children mean that the caller asked for something impossible
 (the command line exits with 2); :class:`AuditError` and its children mean that the audit itself
 could not be carried out (exit 3); :class:`FetchError` and its children that a file could not be
-had (exit 3).
+had (exit 3); :class:`GenerationError` that a picture could not be generated (exit 3).
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ __all__ = [
     "ArchiveError",
     "AuditError",
     "BrokenTransferError",
+    "BudgetError",
     "CamauditError",
     "DegenerateModelError",
     "DeviceError",
     "DuplicateNameError",
     "FetchError",
+    "GenerationError",
     "ImageError",
     "LayerError",
     "MethodError",
@@ -137,3 +139,11 @@ class MismatchError(FetchError):
 
 class ArchiveError(FetchError):
     """An archive is damaged or unsafe; nothing of it was unpacked."""
+
+
+class GenerationError(CamauditError):
+    """A generator cannot go on; what it has made is kept, and the same command goes on."""
+
+
+class BudgetError(GenerationError):
+    """The next request to a paid generator could exceed the budget; it was not sent."""

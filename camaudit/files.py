@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 from camaudit.errors import OutputError
 
 __all__ = [
+    "alone",
+    "append_line",
     "check_folder",
     "made_folder",
     "output_error",
@@ -52,6 +54,55 @@ def check_folder(folder: Path) -> None:
     finally:
         with suppress(OSError):
             probe.unlink()
+
+
+@contextmanager
+def alone(folder: Path, doing: str) -> Iterator[None]:
+    """Hold `folder` for this process, until the context or the process ends.
+
+    Raises :class:`OutputError`, saying what another one is `doing` there, if it is held already.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows cannot lock a folder
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"another camaudit is {doing} {folder}: wait for it, or choose another folder with "
+                "--out"
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def append_line(path: Path, line: bytes) -> None:
+    """Append one line to a file, durably; what a failure left of it is cut off again.
+
+    Raises :class:`OutputError` if it cannot be written.
+    """
+    try:
+        is_new = not path.exists()
+        with path.open("ab", buffering=0) as file:
+            before = file.seek(0, os.SEEK_END)
+            left = memoryview(line + b"\n")
+            try:
+                while left:
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    os.truncate(path, before)
+                raise
+        if is_new:
+            sync_folder(path.parent)
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 def write_files(contents: Mapping[str, bytes], folder: Path) -> list[Path]:

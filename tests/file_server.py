@@ -32,10 +32,11 @@ class Reply:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked: the path with its query, and the headers."""
+    """What was asked: the path with its query, the headers, and the body of a POST."""
 
     path: str
     headers: Mapping[str, str]
+    body: bytes | None = None
 
 
 Answering = Callable[[Request], Reply]
@@ -114,7 +115,13 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        reply = self.owner.reply(Request(self.path, dict(self.headers.items())))
+        self._answer(None)
+
+    def do_POST(self) -> None:
+        self._answer(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
+
+    def _answer(self, body: bytes | None) -> None:
+        reply = self.owner.reply(Request(self.path, dict(self.headers.items()), body))
         time.sleep(reply.delay)
         try:
             self._send(reply)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import glob
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +27,7 @@ from camaudit.data.folders import printable
 from camaudit.data.unpacking import SUFFIXES, Limits, unpack
 from camaudit.data.web import Network, check_url, shown
 from camaudit.errors import FetchError, MismatchError, OfflineError, OutputError, UsageError
+from camaudit.files import alone, made_folder
 
 __all__ = ["Fetched", "choose", "default_folder", "describe", "fetch", "open_source", "overview"]
 
@@ -134,7 +134,7 @@ def fetch(
         FetchError: as `camaudit.data.download.download` and `camaudit.data.unpacking.unpack`.
     """
     network = network or Network()
-    with _alone(out):
+    with alone(made_folder(out), "fetching into"):
         record = Record(out)
         for file in files:
             if file.url is None and not (out / file.name).exists():
@@ -305,32 +305,3 @@ def _no_url(file: FetchFile, *, alone: bool) -> UsageError:
         f"no URL is known for {printable(file.name)}: open {file.page} in a browser, copy the link "
         f"of the file and give it with --only '{printable(file.name)}' --url LINK{others}"
     )
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Two runs that write the same parts would spoil them, so that the second one is refused."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the folder {printable(str(out))} cannot be made: {error.strerror or error}"
-        ) from error
-    try:
-        import fcntl
-    except ImportError:  # Windows cannot lock a folder
-        yield
-        return
-    handle = os.open(out, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise OutputError(
-            f"another camaudit is fetching into {printable(str(out))}: wait for it, or choose "
-            "another folder with --out"
-        ) from error
-    try:
-        yield
-    finally:
-        os.close(handle)

@@ -22,13 +22,20 @@ import urllib3.exceptions
 from camaudit.data.folders import printable
 from camaudit.errors import BrokenTransferError, FetchError, OfflineError, UsageError
 
-__all__ = ["Answer", "Client", "Network", "check_url", "shown"]
+__all__ = ["Answer", "Client", "Network", "Sign", "check_url", "is_loopback", "shown"]
+
+Sign = Callable[[requests.PreparedRequest], requests.PreparedRequest]
+"""Signs a request that is ready to be sent."""
 
 CHUNK = 1 << 18
 _MOVED = {301, 302, 303, 307, 308}
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 _MOST_REDIRECTS = 10
 _LONGEST_PAGE = 1 << 20
+
+_HINT = (
+    "check the network and proxy settings, or take the file from elsewhere with --mirror or --url"
+)
 
 _WHY = {
     401: "it wants a login",
@@ -137,6 +144,28 @@ class Answer:
                     raise BrokenTransferError(f"only {gained} bytes came in {passed:.0f} s")
                 since, gained = time.monotonic(), 0
 
+    def body(self, limit: int) -> bytes:
+        """The whole body, of at most `limit` bytes.
+
+        Raises:
+            FetchError: if it is longer, or compressed although that was not asked for.
+            BrokenTransferError: as :meth:`chunks`.
+        """
+        encoding = self.headers.get("Content-Encoding", "identity").lower()
+        if encoding not in {"", "identity"}:
+            raise FetchError(
+                f"{shown(self.url)} comes compressed ({printable(encoding)}), which was not asked "
+                "for: use another server"
+            )
+        data = bytearray()
+        for chunk in self.chunks():
+            data += chunk
+            if len(data) > limit:
+                raise FetchError(
+                    f"{shown(self.url)} sends more than {limit} bytes, which is no sensible answer"
+                )
+        return bytes(data)
+
     def page(self) -> str:
         """The start of a web page, at most one MiB of it."""
         text = bytearray()
@@ -167,10 +196,14 @@ class Answer:
 
 
 class Client:
-    """A session with cookies that sends GET requests; a context manager."""
+    """A session with cookies that sends requests; a context manager.
 
-    def __init__(self, network: Network) -> None:
+    `hint` says in errors what to do about a server that cannot be reached.
+    """
+
+    def __init__(self, network: Network, *, hint: str = _HINT) -> None:
         self.network = network
+        self._hint = hint
         self._session = _Session()
         # without this, passwords of ~/.netrc would be sent to whatever host a list names
         self._session.auth = _no_password
@@ -197,13 +230,28 @@ class Client:
         """
         check_url(url, loopback_http=self.network.loopback_http)
         for _ in range(_MOST_REDIRECTS):
-            response = self._send(url, headers or {})
+            response = self._send("GET", url, headers or {})
             location = response.headers.get("Location")
             if response.status_code not in _MOVED or location is None:
                 return Answer(response, url, self.network)
             response.close()
             url = self._followed(url, location)
         raise FetchError(f"{shown(url)} redirects more than {_MOST_REDIRECTS} times")
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str], sign: Sign) -> Answer:
+        """Send a POST once, and return the answer with its body unread; no redirect is followed.
+
+        `sign` adds what proves who asks, so that it stands in no variable of this module. Each
+        request has a connection of its own: one that the server has just dropped would look like
+        an answer that was lost. Raises as :meth:`open` does.
+        """
+        check_url(url, loopback_http=self.network.loopback_http)
+        # plain http is for this machine alone: a proxy would see what is meant for the server
+        direct = {"http": ""}
+        response = self._send(
+            "POST", url, {"Connection": "close", **headers}, body=body, sign=sign, proxies=direct
+        )
+        return Answer(response, url, self.network)
 
     def _followed(self, url: str, location: str) -> str:
         try:
@@ -217,15 +265,25 @@ class Client:
             )
         return target
 
-    def _send(self, url: str, headers: Mapping[str, str]) -> requests.Response:
+    def _send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        body: bytes | None = None,
+        sign: Sign | None = None,
+        proxies: dict[str, str] | None = None,
+    ) -> requests.Response:
         asked = {"Accept-Encoding": "identity", "User-Agent": "camaudit", **headers}
         limits = (self.network.connect_timeout, self.network.read_timeout)
         try:
-            return self._session.get(
-                url, headers=asked, stream=True, allow_redirects=False, timeout=limits
-            )
+            return self._session.request(
+                method, url, headers=asked, data=body, auth=sign, stream=True,
+                allow_redirects=False, timeout=limits, proxies=proxies,
+            )  # fmt: skip
         except (OSError, urllib3.exceptions.HTTPError) as error:  # requests' errors are OSErrors
-            raise _translated(error, url, self.network) from error
+            raise _translated(error, url, self.network, self._hint) from error
 
 
 class _Session(requests.Session):
@@ -252,25 +310,22 @@ def _problem(url: str, *, loopback_http: bool) -> str:
         return "it names no host"
     if "@" in parts.netloc:
         return "user names and passwords in a URL are not sent"
-    if parts.scheme == "https" or (parts.scheme == "http" and loopback_http and _is_loopback(host)):
+    if parts.scheme == "https" or (parts.scheme == "http" and loopback_http and is_loopback(host)):
         return ""
     return f"{parts.scheme} is neither encrypted nor authenticated"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
 
-def _translated(error: Exception, url: str, network: Network) -> FetchError:
+def _translated(error: Exception, url: str, network: Network, hint: str) -> FetchError:
     """Our error for one of requests, without its text: that may hold a proxy's password."""
     host = urlsplit(url).hostname
-    hint = (
-        "check the network and proxy settings, or take the file from elsewhere with --mirror or "
-        "--url"
-    )
     if isinstance(error, requests.exceptions.SSLError):
         return FetchError(
             f"{host} has no valid TLS certificate here: check the clock and the certificates of "
