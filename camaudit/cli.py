@@ -23,6 +23,7 @@ import click
 from camaudit import __version__
 from camaudit.commands.export import export
 from camaudit.commands.fetch import fetch
+from camaudit.commands.stack_gen import stack_gen
 from camaudit.commands.stack_mix import stack_mix, verify
 from camaudit.commands.train import train
 from camaudit.errors import AuditError, CamauditError, UsageError
@@ -379,7 +380,7 @@ def data() -> None:
     """Build, fetch and check data sets."""
 
 
-for _command in (stack_mix, verify, export, fetch):
+for _command in (stack_mix, stack_gen, verify, export, fetch):
     data.add_command(_command)
 cli.add_command(train)
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from camaudit.data.manifest import ManifestWall
+from camaudit.commands.shared import asked, chosen_wall
 
 __all__ = ["stack_mix", "verify"]
 
@@ -154,7 +150,9 @@ def stack_mix(
     from camaudit.data.sources import open_source
 
     source = open_source(images, ground_truth=ground_truth, synsets=synsets)
-    seam, size = _wall(wall, dead_rows=dead_rows, layer=layer, live_rows=live_rows, size=image_size)
+    seam, size = chosen_wall(
+        wall, dead_rows=dead_rows, layer=layer, live_rows=live_rows, size=image_size
+    )
     options = MixOptions(
         wall=seam,
         size=(size, size),
@@ -168,7 +166,7 @@ def stack_mix(
     if review:
         click.echo(listing(read_manifest(out)))
         if reject is None:
-            rejected = parse_rejections(_asked(out / SHEET_NAME))
+            rejected = parse_rejections(asked(out / SHEET_NAME))
     messages = Console(stderr=True)
     with ConsoleProgress(messages) as progress:
         manifest = build_stack_mix(
@@ -180,37 +178,6 @@ def stack_mix(
                  f"{out / SHEET_NAME}"):  # fmt: skip
         messages.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0
-
-
-def _wall(
-    spec: str | None,
-    *,
-    dead_rows: int | None,
-    layer: str | None,
-    live_rows: int | None,
-    size: int | None,
-) -> tuple[ManifestWall, int]:
-    """The seam (dead rows as given, or those of a wall, which alone needs torch) and the size."""
-    from camaudit.data.seam import PAPER_SIZE, lower_rows
-    from camaudit.errors import UsageError
-
-    if spec is None:
-        if layer is not None or live_rows is not None:
-            raise UsageError("--layer and --live-rows describe a wall: give --wall too")
-        size = PAPER_SIZE if size is None else size
-        return lower_rows(dead_rows, size), size
-    if dead_rows is not None:
-        raise UsageError("--wall and --dead-rows both say where the seam is: give one of them")
-    from camaudit.audit.seam import seam_of_wall
-
-    return seam_of_wall(spec, size=size, layer=layer, live_rows=live_rows)
-
-
-def _asked(sheet: Path) -> str:
-    """What the user types: lines up to an empty one."""
-    click.echo(f"Look at {sheet}, then name the ids to redraw, one a line with a reason if you")
-    click.echo("like; an empty line ends the list:")
-    return "".join(itertools.takewhile(str.strip, sys.stdin))
 
 
 @click.command()

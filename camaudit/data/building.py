@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from camaudit.data.classes import Choice, choose_classes
 from camaudit.data.contact_sheet import Tile, contact_sheet, png, thumbnail
 from camaudit.data.drawing import Drawing
 from camaudit.data.folders import printable, sha256_bytes
-from camaudit.data.images import read_file
 from camaudit.data.labels import imagenet_names
 from camaudit.data.manifest import (
     IMAGES_NAME,
@@ -29,6 +27,7 @@ from camaudit.data.manifest import (
     Rejection,
     write_manifest,
 )
+from camaudit.data.rebuilding import check_same_options, kept_bytes, near, rejections
 from camaudit.data.seam import dead_mask
 from camaudit.data.sources import PhotoSource
 from camaudit.data.stack_mix import StackImage, check_mask
@@ -110,8 +109,15 @@ def build_stack_mix(
     previous = claim(target)
     choice = choose_classes(source.collection.classes, wanted=options.classes, seed=options.seed)
     settings = _settings(source, options, choice)
-    rejected = _rejections(target, previous, reject or {}, review=review, force=force)
-    kept = _kept(previous, rejected, settings, options) if review and previous else {}
+    rejected = rejections(
+        target, previous, reject or {}, kind="stack-mix", review=review, force=force
+    )
+    kept = {}
+    if review and previous:
+        check_same_options(
+            previous, settings, seed=options.seed, size=options.size, wall=options.wall
+        )
+        kept = {image.id: image for image in previous.images if image.id not in rejected}
     if review and previous:
         if len(rejected) == len(previous.rejected):
             return previous
@@ -155,54 +161,6 @@ def _settings(source: PhotoSource, options: MixOptions, choice: Choice) -> dict[
     }
 
 
-def _rejections(
-    target: Path,
-    previous: Manifest | None,
-    reject: Mapping[str, str],
-    *,
-    review: bool,
-    force: bool,
-) -> dict[str, str]:
-    """All rejected ids with their reasons, those of the data set first."""
-    shown = printable(str(target))
-    if not review:
-        if previous is not None and not force:
-            raise UsageError(
-                f"{shown} holds a data set already: --review redraws some of its pairs, --force "
-                "replaces it, --out takes another folder"
-            )
-        return dict(reject)
-    if previous is None:
-        raise UsageError(f"there is no data set in {shown} to review: build it first")
-    if previous.kind != "stack-mix":
-        raise UsageError(f"{shown} holds a data set of the kind {previous.kind}, not stack-mix")
-    known = {entry.id: entry.reason for entry in previous.rejected}
-    ids = [image.id for image in previous.images]
-    for id_ in reject:
-        if id_ not in known and id_ not in ids:
-            raise UsageError(f"{id_!r} is no image of {shown}{_near(id_, ids)}")
-    return {**known, **{id_: why for id_, why in reject.items() if id_ not in known}}
-
-
-def _kept(
-    previous: Manifest, rejected: Mapping[str, str], settings: dict[str, Any], options: MixOptions
-) -> dict[str, ManifestImage]:
-    """The images of the earlier data set that are to stay; its options must be the same."""
-    before = {**previous.settings, "seed": previous.seed, "size": list(previous.size)}
-    now = {**settings, "seed": options.seed, "size": list(options.size)}
-    for values, wall in ((before, previous.wall), (now, options.wall)):
-        values["seam"] = wall.pixel_dead_rows
-        values.pop("pillow", None)  # another version may redraw, the kept files stay as they are
-    wrong = [key for key in now if before.get(key) != now[key]]
-    if wrong:
-        said = "; ".join(f"{key} was {before.get(key)!r}, is {now[key]!r}" for key in wrong)
-        raise UsageError(
-            f"a review repeats the options that the data set was built with ({said}): give the "
-            "same ones, or build anew with --force"
-        )
-    return {image.id: image for image in previous.images if image.id not in rejected}
-
-
 def _drawn(drawing: Drawing, count: int) -> Iterator[StackImage]:
     with closing(drawing.images()) as images:
         yield from islice(images, count)
@@ -214,12 +172,7 @@ def _written(
     """Write an image and return its entry; one that is kept has the bytes that it had."""
     data, file = png(Image.fromarray(image.pixels)), f"{IMAGES_NAME}/{image.id}.png"
     if kept is not None and sha256_bytes(data) != kept.sha256:
-        data = read_file(target / kept.file)
-        if sha256_bytes(data) != kept.sha256:
-            raise UsageError(
-                f"{printable(str(target / kept.file))} was changed since it was built: see "
-                "camaudit data verify, and build anew with --force"
-            )
+        data = kept_bytes(target, kept)
     write_files({f"{image.id}.png": data}, work / IMAGES_NAME)
     known = {photo.id: photo.credit for photo in source.collection.photos if photo.credit}
     sources = tuple(
@@ -269,13 +222,8 @@ def _check(
     unmet = [id_ for id_ in rejected if id_ not in drawing.met]
     if unmet:
         raise UsageError(
-            f"{unmet[0]!r} was to be rejected and never came up{_near(unmet[0], sorted(made))}"
+            f"{unmet[0]!r} was to be rejected and never came up{near(unmet[0], sorted(made))}"
         )
-
-
-def _near(id_: str, ids: Sequence[str]) -> str:
-    near = difflib.get_close_matches(id_, ids, n=3)
-    return f"; near ids: {', '.join(near)}" if near else "; its ids are those in manifest.json"
 
 
 def _notes(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from camaudit.data.folders import printable
@@ -9,9 +11,10 @@ from camaudit.data.images import read_file
 from camaudit.data.manifest import Manifest
 from camaudit.errors import ImageError, UsageError
 
-__all__ = ["listing", "parse_rejections", "read_rejections"]
+__all__ = ["listing", "parse_rejections", "read_rejections", "with_boundaries"]
 
 _REASON = "rejected by eye"
+_BOUNDARY = re.compile(r"boundary\s*[=:]?\s*([0-9.]+)")
 
 
 def listing(manifest: Manifest) -> str:
@@ -49,3 +52,28 @@ def parse_rejections(text: str) -> dict[str, str]:
         if words:
             found[words[0].removesuffix(".png")] = words[1].strip() if words[1:] else _REASON
     return found
+
+
+def with_boundaries(entries: Mapping[str, str]) -> tuple[dict[str, str], dict[str, float]]:
+    """Rejected ids with reasons, and apart from them the ids whose reason is a boundary.
+
+    Such an image is no other one: it is cut around this fraction of its picture's height. Raises
+    :class:`UsageError` for a fraction that does not lie between 0 and 1.
+
+    >>> with_boundaries({"jay-01": "boundary 0.4", "tench-02": "blurred"})
+    ({'tench-02': 'blurred'}, {'jay-01': 0.4})
+    """
+    rejected: dict[str, str] = {}
+    boundaries: dict[str, float] = {}
+    for id_, reason in entries.items():
+        found = _BOUNDARY.fullmatch(reason)
+        if found is None:
+            rejected[id_] = reason
+            continue
+        try:
+            boundaries[id_] = float(found[1])
+        except ValueError:
+            boundaries[id_] = 0.0
+        if not 0 < boundaries[id_] < 1:
+            raise UsageError(f"{id_}: the boundary must lie between 0 and 1, got {found[1]}")
+    return rejected, boundaries

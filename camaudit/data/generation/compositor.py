@@ -35,8 +35,8 @@ __all__ = ["Compositor", "blended"]
 _BAND = 0.06  # half the height of the band, as a share of the image's
 _FADE = 0.022  # half the width of the transition across the path, likewise
 _SHIFT = 24.0  # most that a colour is moved, of 255
-_FILL = 0.95  # share of the live rows that the upper object is to fill
-_ZOOM = 0.55  # smallest window, as a share of the largest that fits
+_FILL = 0.9  # share of the rows or columns of its window that an object is to fill
+_ZOOM = 0.8  # smallest window, as a share of the largest that fits
 
 Values = npt.NDArray[np.float64]
 
@@ -202,7 +202,8 @@ def _half_band(height: int, dead: int) -> int:
 def _upper_window(opened: _Opened, rows: int, wall: int, width: int) -> _Window:
     """The window that shows the object from its top to its lower edge, which is put at the wall.
 
-    `rows` × `width` are what it becomes, `wall` the row for the object's lower edge.
+    `rows` × `width` are what it becomes, `wall` the row for the object's lower edge. Of an object
+    that is too tall the upper part is shown: that is where its head mostly is.
     """
     tall, wide = opened.shape
     where = extent(opened.plane)
@@ -210,7 +211,7 @@ def _upper_window(opened: _Opened, rows: int, wall: int, width: int) -> _Window:
     wanted = (where.bottom - where.top) * tall * rows / (_FILL * wall)
     size = min(largest, max(_ZOOM * largest, wanted))
     bottom = where.bottom * tall + size * (rows - wall) / rows
-    top = min(max(0.0, bottom - size), tall - size)
+    top = min(max(0.0, bottom - size), tall - size, where.top * tall)
     return _placed(where, wide, top, size, size * width / rows)
 
 

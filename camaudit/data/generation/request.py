@@ -35,9 +35,9 @@ class Generated:
     """A picture as a back end gave it: an encoded image (PNG, JPEG or WebP), and its origin.
 
     `generation` goes into the manifest: prompt, refined_prompt, backend, model, host,
-    response_id, created, cost, … and never a key. `sources` are the photographs that it shows, `notes` what
-    a user should know of it. A back end that knows where the upper subject ends says so in
-    `generation` as `boundary`, a fraction of the height.
+    response_id, created, cost, … and never a key. A back end that knows where the upper subject
+    ends says so there as `boundary`, a fraction of the height. `sources` are the photographs that
+    it shows, `notes` what a user should know of it.
     """
 
     picture: bytes = field(repr=False)

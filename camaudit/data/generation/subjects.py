@@ -13,11 +13,10 @@ __all__ = ["Subject", "Subjects", "choose_subjects"]
 
 @dataclass(frozen=True)
 class Subject:
-    """A class: its ImageNet-1k index or None, its name in words, and its folder if it has one."""
+    """A class: its ImageNet-1k index and name, or None and the name that it was given."""
 
     label: int | None
     name: str
-    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def choose_subjects(
     """
     if folders is not None:
         choice = choose_classes(folders, wanted=wanted, seed=seed)
-        ordered = tuple(_subject(class_key(name), name) for name in choice.names)
+        ordered = tuple(_subject(class_key(name)) for name in choice.names)
         return Subjects(ordered, choice.wanted, choice.notes)
     text = (wanted or ANIMALS).strip()
     keys = parse_classes("0-999" if text == "all" else text)
@@ -55,7 +54,7 @@ def _recorded(text: str, keys: tuple[Key, ...]) -> str | list[Key]:
     return text if is_range else list(keys)
 
 
-def _subject(key: Key, folder: str | None = None) -> Subject:
+def _subject(key: Key) -> Subject:
     if isinstance(key, int):
-        return Subject(key, imagenet_names()[key], folder)
-    return Subject(None, " ".join(key.replace("_", " ").split()), folder)
+        return Subject(key, imagenet_names()[key])
+    return Subject(None, key)
