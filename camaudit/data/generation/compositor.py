@@ -90,7 +90,12 @@ class Compositor:
     @property
     def settings(self) -> dict[str, JSON]:
         """The kind of blend and the layout of the source."""
-        return {"backend": "composite", "blend": "seam in a band", "layout": self._layout}
+        return {
+            "backend": "composite",
+            "blend": "seam in a band",
+            "layout": self._layout,
+            "prompt": None,
+        }
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -119,7 +124,7 @@ class Compositor:
         )
         return Generated(
             picture=png(Image.fromarray(pixels)),
-            generation={"backend": "composite", "boundary": wall / height},
+            generation={"backend": "composite", "boundary": wall / height, "prompt": None},
             sources=(_source(upper, above), _source(lower, below)),
             notes=(*_notes(upper, above, width), *_notes(lower, below, width)),
         )

@@ -19,7 +19,13 @@ from camaudit.data.contact_sheet import png
 from camaudit.data.folders import printable
 from camaudit.data.generation.request import JSON, Generated, RefusedError, Request
 from camaudit.data.images import read_file
-from camaudit.errors import DeviceError, ImageError, MissingExtraError, UsageError
+from camaudit.errors import (
+    DeviceError,
+    GenerationError,
+    ImageError,
+    MissingExtraError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -100,7 +106,8 @@ class DiffusersPipeline:
 
         Raises:
             RefusedError: if its safety checker withholds the picture.
-            UsageError: if the pipeline cannot be loaded or run.
+            UsageError: if the pipeline cannot be loaded, or makes no images.
+            GenerationError: if it fails.
         """
         import torch
 
@@ -119,7 +126,7 @@ class DiffusersPipeline:
             with _quiet(), torch.no_grad():
                 outcome = pipe(prompt=request.prompt, generator=generator, **chosen)
         except Exception as error:  # whatever a pipeline of any kind raises
-            raise UsageError(
+            raise GenerationError(
                 f"the pipeline {self.settings['model']} failed: {type(error).__name__}: {error}; "
                 "see --steps, --guidance, --size and --device"
             ) from error

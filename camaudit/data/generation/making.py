@@ -162,8 +162,8 @@ def _settings(backend: Backend, options: GenOptions) -> dict[str, Any]:
     """Every option that decides the bytes and has no field of its own in the manifest."""
     return {
         "backend": "unknown",
-        **backend.settings,
         "prompt": PROMPT,
+        **backend.settings,
         "classes": options.subjects.wanted,
         "count": options.count,
         "per_class": options.per_class,
