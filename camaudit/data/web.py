@@ -283,7 +283,9 @@ class Client:
                 allow_redirects=False, timeout=limits, proxies=proxies,
             )  # fmt: skip
         except (OSError, urllib3.exceptions.HTTPError) as error:  # requests' errors are OSErrors
-            raise _translated(error, url, self.network, self._hint) from error
+            # the frames of a signed request hold what signed it, so that they are not chained
+            cause = None if sign else error
+            raise _translated(error, url, self.network, self._hint) from cause
 
 
 class _Session(requests.Session):

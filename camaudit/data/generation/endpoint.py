@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,7 +49,7 @@ _HINT = (
 class Reply:
     """A JSON object as the service sent it, without the key; `id` is that of the request."""
 
-    body: dict[str, Any]
+    body: dict[str, Any] = field(repr=False)
     id: str | None
 
 
@@ -124,7 +124,7 @@ class Endpoint:
         except BrokenTransferError:
             raise
         except FetchError as error:
-            raise SendError(str(error), paid_maybe=True) from error
+            raise SendError(self._text(str(error)), paid_maybe=True) from None  # it has headers
         try:
             body = json.loads(data)
         except (ValueError, RecursionError) as error:
@@ -191,7 +191,7 @@ class Endpoint:
     def _redacted(self, value: Any, name: str = "") -> Any:
         """A JSON value without the key in any of its texts."""
         if isinstance(value, str):
-            return value if name in _PLAIN else self._key.redact(value)
+            return value if name in _PLAIN else self._key.redact(value, masks=False)
         if isinstance(value, list):
             return [self._redacted(item) for item in value]
         if isinstance(value, dict):

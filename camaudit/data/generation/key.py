@@ -89,21 +89,27 @@ class Key:
             return self._value.encode("ascii") in data
         return any(self._value in text for text in (data, unquote(data), quote(data, safe="")))
 
-    def redact(self, text: str) -> str:
+    def redact(self, text: str, *, masks: bool = True) -> str:
         """The text without the key, and without words that hold a piece of it or a mask.
 
         Services repeat keys in part (`sk-ab***yz`), so that six characters in a row of the key,
-        in upper or lower case, or a row of asterisks hide the whole word. A key of less than eight
-        characters is no secret and hides only itself; without a key the text is unchanged.
+        in upper or lower case, or a row of asterisks or dots inside it (unless not `masks`, for
+        texts that are no errors) hide the whole word. A key of less than eight characters is no
+        secret and hides only itself; without a key the text is unchanged.
         """
         if not self._value:
             return text
         plain = text.replace(self._value, _HIDDEN) if self._pieces else text
-        return _WORD.sub(lambda found: _HIDDEN if self._tells(found[0]) else found[0], plain)
+
+        def checked(found: re.Match[str]) -> str:
+            word = found[0]
+            return _HIDDEN if (masks and _MASKED.search(word)) or self._tells(word) else word
+
+        return _WORD.sub(checked, plain)
 
     def _tells(self, word: str) -> bool:
-        """Whether a word may be the key, or a part of it that gives it away."""
-        if word == self._value or _MASKED.search(word):
+        """Whether a word is the key, or holds a part of it that gives it away."""
+        if word == self._value:
             return True
         return any(
             piece in form.casefold() for form in {word, unquote(word)} for piece in self._pieces
