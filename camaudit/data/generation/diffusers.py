@@ -171,12 +171,17 @@ class DiffusersPipeline:
 def _library() -> ModuleType:
     try:
         import diffusers
-        import transformers  # noqa: F401 - text encoders need it, and it would fail late
+        import transformers  # text encoders need it, and without it loading would fail late
     except ImportError as error:
         raise MissingExtraError(
             f"the back end diffusers needs {error.name or 'diffusers'}, which is not installed; "
             'install it with: pip install "camaudit[gen]"'
         ) from error
+    for module in (diffusers, transformers):
+        logging = getattr(getattr(module, "utils", None), "logging", None)
+        if logging is not None:  # their bars would run through ours
+            logging.disable_progress_bar()
+            logging.set_verbosity_error()
     return diffusers  # type: ignore[no-any-return, unused-ignore]
 
 
