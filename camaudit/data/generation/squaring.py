@@ -142,7 +142,7 @@ def _left(pixels: Pixels, top: float, side: float) -> float:
     # being a quarter of the width off centre costs a tenth of the detail: a picture is composed
     # around its middle, and detail at its rim is mostly background
     off = np.abs(starts - room / 2) / (width / 4)
-    return float(starts[int(np.argmax(held - 0.1 * total[-1] * off))])
+    return float(starts[int(np.argmax(held - 0.1 * max(float(total[-1]), 1.0) * off))])
 
 
 def _brightness(pixels: Pixels) -> npt.NDArray[np.float64]:
