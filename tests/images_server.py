@@ -62,7 +62,8 @@ class ImagesServer(FileServer):
 
     `bill` counts what was paid by Idempotency-Key ("" without one). With `honours_keys` a key
     that was paid gets the same answer again; else every answer is paid. `by_link` answers with
-    links to `/pictures/N`. `before` is called before each answer, by its number from 1.
+    links to `/pictures/N`. `before` is called before each answer leaves, which is paid by then,
+    and `before_link` before each picture at a link, with its number from 1.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class ImagesServer(FileServer):
         self.bill: Counter[str] = Counter()
         self.chat_bill: Counter[str] = Counter()
         self.before: Callable[[int], None] = lambda _: None
+        self.before_link: Callable[[int], None] = lambda _: None
         self._key, self._honours, self._by_link, self._size = key, honours_keys, by_link, size
         self._given: dict[str, Reply] = {}
         self._lock = threading.Lock()
@@ -103,8 +105,10 @@ class ImagesServer(FileServer):
         return [json.loads(r.body or b"") for r in self.posts if r.path == path]
 
     def _images(self, request: Request) -> Reply:
-        self.before(sum(r.path == IMAGES for r in self.posts))
-        return self._sold(request, self.events, self.bill, self._image)
+        number = sum(r.path == IMAGES for r in self.posts)
+        reply = self._sold(request, self.events, self.bill, self._image)
+        self.before(number)
+        return reply
 
     def _chat(self, request: Request) -> Reply:
         return self._sold(request, self.chat_events, self.chat_bill, _refined)
@@ -137,16 +141,16 @@ class ImagesServer(FileServer):
         data = picture(number, (width, height))
         entry: dict[str, Any] = {"revised_prompt": f"revised: {body['prompt']}"}
         if self._by_link:
-            self.answers[f"/pictures/{number}"] = self._linked(data)
+            self.answers[f"/pictures/{number}"] = self._linked(number, data)
             entry["url"] = f"{self.url}/pictures/{number}?sig=for-this-picture-alone"
         else:
             entry["b64_json"] = base64.b64encode(data).decode()
         headers = {"x-request-id": f"req-{number}"}
         return answer({"created": 1_700_000_000 + number, "data": [entry]}, headers=headers)
 
-    def _linked(self, data: bytes) -> Callable[[Request], Reply]:
-        def given(request: Request) -> Reply:
-            del request
+    def _linked(self, number: int, data: bytes) -> Callable[[Request], Reply]:
+        def given(_: Request) -> Reply:
+            self.before_link(number)
             return self.link_events.pop(0) if self.link_events else Reply(data)
 
         return given
