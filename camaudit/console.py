@@ -38,7 +38,7 @@ class ConsoleProgress:
         self._console = console
         self._bar = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # a server's words may stand in it
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),

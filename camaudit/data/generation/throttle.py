@@ -77,6 +77,7 @@ class Backoff:
         pause = asked if asked is not None else self._drawn(name, failures)
         self._tell(f"{why}; trying again in {pause:.0f} s")
         self._sleep(pause)
+        self._tell(f"asking for {name} again")
 
     def _drawn(self, name: str, failures: int) -> float:
         drawn = hashlib.sha256(f"{name} {failures}".encode("utf-8", "backslashreplace")).digest()
