@@ -180,7 +180,8 @@ class ImagesApi:
     def notes(self) -> tuple[str, ...]:
         """What was paid in this folder, and what may have been paid in vain."""
         spent = self._journal.spending
-        money = f", {spent.money:f} in all at the prices given" if spent.money else ""
+        total = "at most" if spent.unsure else "in all"
+        money = f", {spent.money:f} {total} at the prices given" if spent.money else ""
         notes = [f"{spent.paid} images were paid for{money}"]
         if spent.unsure:
             notes.append(

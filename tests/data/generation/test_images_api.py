@@ -248,7 +248,7 @@ def test_a_lost_answer_is_asked_for_with_the_same_key(
         assert ask("jay-0")[0].picture == picture(1 if honours else 2)
         assert server.paid == (1 if honours else 2)
         assert len(server.bill) == 1
-    assert ask.notes[0] == "1 images were paid for, 0.08 in all at the prices given"
+    assert ask.notes[0] == "1 images were paid for, 0.08 at most at the prices given"
     assert ask.notes[1].startswith("1 requests for images ended without an answer")
 
 
