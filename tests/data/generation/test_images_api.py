@@ -29,7 +29,7 @@ from camaudit.errors import (
 from tests.file_server import Reply
 from tests.images_server import CHAT, IMAGES, ImagesServer, answer, cut, failure, picture, slow
 
-SECRET = "sk-test-0f1E2d3C4b5A6978"  # noqa: S105 - planted, to be looked for
+SECRET = "sk-test-0f1E2d3C4b5AzQxW"  # noqa: S105 - planted, to be looked for
 POLICY = failure(400, "Rejected by our safety system.", code="content_policy_violation")
 BUSY = failure(429, "Slow down", {"Retry-After": "7"}, code="rate_limit_exceeded")
 
@@ -185,7 +185,7 @@ def test_a_link_that_gives_no_picture_is_said_to_be_paid(tmp_path: Path, event: 
         ("http://example.org/a.png", "http is neither encrypted"),
         ("ftp://127.0.0.1/a.png", "ftp is neither encrypted"),
         (f"https://example.org/{SECRET}", "its link holds the API key"),
-        ("https://example.org/%73k-test-0f1E2d3C4b5A6978", "its link holds the API key"),
+        ("https://example.org/%73k-test-0f1E2d3C4b5AzQxW", "its link holds the API key"),
     ],
 )
 def test_links_that_are_not_followed(
@@ -593,7 +593,7 @@ def test_a_key_among_the_options_is_refused(ask: Asking, name: str) -> None:
 
 ECHOES: list[Reply] = [
     failure(401, f"Incorrect API key provided: {SECRET}. Find yours at https://example.org"),
-    failure(401, "Incorrect API key provided: sk-test-********6978."),
+    failure(401, "Incorrect API key provided: sk-test-********zQxW."),
     failure(403, f"Authorization: Bearer {SECRET}", code=SECRET, type=SECRET),
     failure(400, f"moderation of {SECRET[3:]}", code="content_policy_violation"),
     failure(500, f"{SECRET} " * 1000),
