@@ -16,16 +16,22 @@ __all__ = ["asked", "chosen_wall"]
 
 
 def chosen_wall(
-    spec: str | None, *, dead_rows: int | None, layer: str | None, live_rows: int | None, size: int
-) -> ManifestWall:
-    """The seam: dead rows as given, or those of a wall, which alone needs torch."""
-    from camaudit.data.seam import lower_rows
+    spec: str | None,
+    *,
+    dead_rows: int | None,
+    layer: str | None,
+    live_rows: int | None,
+    size: int | None,
+) -> tuple[ManifestWall, int]:
+    """The seam (dead rows as given, or those of a wall, which alone needs torch) and the size."""
+    from camaudit.data.seam import PAPER_SIZE, lower_rows
     from camaudit.errors import UsageError
 
     if spec is None:
         if layer is not None or live_rows is not None:
             raise UsageError("--layer and --live-rows describe a wall: give --wall too")
-        return lower_rows(dead_rows, size)
+        size = PAPER_SIZE if size is None else size
+        return lower_rows(dead_rows, size), size
     if dead_rows is not None:
         raise UsageError("--wall and --dead-rows both say where the seam is: give one of them")
     from camaudit.audit.seam import seam_of_wall

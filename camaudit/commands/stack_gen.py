@@ -116,10 +116,9 @@ def _options(function: Callable[..., int]) -> Callable[..., int]:
 @click.option(
     "--image-size",
     type=click.IntRange(min=2),
-    default=224,
-    show_default=True,
     metavar="PIXELS",
-    help="Height and width of the images.",
+    help="Height and width of the images. Default: that of the trained network of --wall, else "
+    "224.",
 )
 @click.option(
     "--boundary",
@@ -175,7 +174,7 @@ def stack_gen(
     classes: str | None,
     count: int,
     per_class: int,
-    image_size: int,
+    image_size: int | None,
     boundary: float | None,
     dead_rows: int | None,
     wall: str | None,
@@ -208,7 +207,9 @@ def stack_gen(
     )
 
     given = _given(backend, special)
-    seam = chosen_wall(wall, dead_rows=dead_rows, layer=layer, live_rows=live_rows, size=image_size)
+    seam, side = chosen_wall(
+        wall, dead_rows=dead_rows, layer=layer, live_rows=live_rows, size=image_size
+    )
     entries = {} if reject is None else read_rejections(reject)
     if review:
         click.echo(listing(read_manifest(out)))
@@ -221,7 +222,7 @@ def stack_gen(
         options = GenOptions(
             subjects=choose_subjects(classes, seed=seed, folders=folders),
             wall=seam,
-            size=(image_size, image_size),
+            size=(side, side),
             count=count,
             per_class=per_class,
             boundary=boundary,
