@@ -18,6 +18,7 @@ class Reply:
 
     `cut`: send so many bytes, wait for `hang`, and close the connection. `delay`: before the
     answer. `drip`: between the bytes of the body. `length`: whether its length is announced.
+    `keep`: leave the connection open even if the client wants it closed.
     """
 
     body: bytes = b""
@@ -28,15 +29,17 @@ class Reply:
     drip: float = 0.0
     hang: float = 0.0
     length: bool = True
+    keep: bool = False
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked: the path with its query, the headers, and the body of a POST."""
+    """What was asked: the path with its query, headers, the body of a POST, the client's port."""
 
     path: str
     headers: Mapping[str, str]
     body: bytes | None = None
+    port: int = 0
 
 
 Answering = Callable[[Request], Reply]
@@ -121,7 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
 
     def _answer(self, body: bytes | None) -> None:
-        reply = self.owner.reply(Request(self.path, dict(self.headers.items()), body))
+        port = self.client_address[1]
+        reply = self.owner.reply(Request(self.path, dict(self.headers.items()), body, port))
+        self.close_connection &= not reply.keep
         time.sleep(reply.delay)
         try:
             self._send(reply)

@@ -241,11 +241,13 @@ class Client:
     def post(self, url: str, body: bytes, headers: Mapping[str, str], sign: Sign) -> Answer:
         """Send a POST once, and return the answer with its body unread; no redirect is followed.
 
-        `sign` adds what proves who asks, so that it stands in no variable of this module. Each
-        request has a connection of its own: one that the server has just dropped would look like
-        an answer that was lost. Raises as :meth:`open` does.
+        `sign` adds what proves who asks, so that it stands in no variable of this module. Raises
+        as :meth:`open` does.
         """
         check_url(url, loopback_http=self.network.loopback_http)
+        # a connection of its own: a kept one that the server is just dropping would look as if
+        # the request had arrived and its answer were lost
+        self._session.close()
         # plain http is for this machine alone: a proxy would see what is meant for the server
         direct = {"http": ""}
         response = self._send(

@@ -210,6 +210,13 @@ def test_a_429_waits_as_long_as_it_says(ask: Asking, server: ImagesServer) -> No
     assert len({r.headers["Idempotency-Key"] for r in server.posts}) == 1
 
 
+def test_each_paid_request_has_a_connection_of_its_own(ask: Asking, server: ImagesServer) -> None:
+    """One that the server is just dropping would look like an answer that was lost."""
+    server.events = [Reply(b"{}", 500, keep=True), Reply(b"{}", 503, keep=True)]
+    ask("jay-0")
+    assert len({asked.port for asked in server.posts}) == 3
+
+
 def test_a_wait_of_hours_stops_the_run(ask: Asking, server: ImagesServer) -> None:
     server.events = [failure(429, "Daily limit", {"Retry-After": "7200"})]
     with pytest.raises(GenerationError, match="asks to come back in 7200 s"):
