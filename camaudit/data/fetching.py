@@ -134,13 +134,13 @@ def fetch(
         FetchError: as `camaudit.data.download.download` and `camaudit.data.unpacking.unpack`.
     """
     network = network or Network()
+    for file in files:  # nothing is written for what cannot be fetched
+        if file.url is None and not (out / file.name).exists():
+            raise _no_url(file, alone=len(files) == 1)
+        if file.unpack:
+            _stem(file)
     with alone(made_folder(out), "fetching into"):
         record = Record(out)
-        for file in files:
-            if file.url is None and not (out / file.name).exists():
-                raise _no_url(file, alone=len(files) == 1)
-            if file.unpack:
-                _stem(file)
         for file in files:
             with bars() if bars else nullcontext(Silent()) as progress:
                 fetched = _one(file, out, record, network, progress)

@@ -249,8 +249,13 @@ def test_choosing_says_what_is_wrong() -> None:
     (file,) = choose(found, only=["datasets.zip"], url="https://example.org/a", sha256="AB" * 32)
     assert (file.url, file.sha256) == ("https://example.org/a", "ab" * 32)
     assert file.unpack
+
+
+def test_nothing_is_written_for_a_file_without_a_url(tmp_path: Path) -> None:
+    found = open_source("see-through-walls")
     with pytest.raises(UsageError, match=r"no URL is known for datasets\.zip"):
-        list(fetch(choose(found), Path("nowhere-to-be-made") / ".." / "datasets", network=QUICK))
+        list(fetch(choose(found), tmp_path / "out", network=QUICK))
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_known_can_be_read() -> None:
