@@ -27,7 +27,8 @@ from camaudit.errors import (
     UsageError,
     WeightsError,
 )
-from camaudit.training import checkpoint, files
+from camaudit.files import write_text
+from camaudit.training import checkpoint
 from camaudit.training.loop import train
 from camaudit.training.trained import load_trained
 from camaudit.walls import verify_zone
@@ -233,7 +234,7 @@ def test_a_file_system_that_refuses_leaves_the_checkpoint_before(
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limit[1]))
 
     try:
-        with pytest.raises(OutputError, match="an earlier file of that name is unchanged"):
+        with pytest.raises(OutputError, match="what was there before is unchanged"):
             train(tiny(whole["data"], tmp_path), progress=Counting(STEPS + 3, refuse))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
@@ -247,14 +248,14 @@ def test_a_disk_that_fills_up_at_the_last_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
-    files.write_text(path, "before")
+    write_text(path, "before")
 
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="No space left on device"):
-        files.write_text(path, "after")
+        write_text(path, "after")
     assert [entry.read_text() for entry in tmp_path.iterdir()] == ["before"]
 
 
