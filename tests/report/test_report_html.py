@@ -2,62 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 import subprocess
 import sys
 from collections.abc import Callable
-from html.parser import HTMLParser
 
 import pytest
 
 from camaudit.report.gallery import GalleryImage
 from camaudit.report.html import render
 from camaudit.types import Results
-
-
-class Page(HTMLParser):
-    """Tags, attributes and the text of style and script elements."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.raw: dict[str, list[str]] = {"script": [], "style": []}
-        self.text: list[str] = []
-        self._inside = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert len(dict(attrs)) == len(attrs)
-        self.tags.append((tag, dict(attrs)))
-        self._inside = tag if tag in self.raw else ""
-        if self._inside:
-            self.raw[tag].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == self._inside:
-            self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._inside:
-            self.raw[self._inside][-1] += data
-        else:
-            self.text.append(data)
-
-
-def policy(page: Page) -> dict[str, str]:
-    content = next(
-        attributes["content"] or ""
-        for tag, attributes in page.tags
-        if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
-    )
-    return dict(part.strip().split(" ", 1) for part in content.split(";"))
-
-
-def digest(text: str) -> str:
-    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+from tests.report.page import Page, digest
 
 
 def test_policy_admits_only_the_pages_own_style_and_script(
@@ -65,7 +20,7 @@ def test_policy_admits_only_the_pages_own_style_and_script(
 ) -> None:
     page = Page(render(results, gallery))
     assert len(page.raw["script"]) == len(page.raw["style"]) == 1
-    assert policy(page) == {
+    assert page.policy() == {
         "default-src": "'none'", "img-src": "data:", "base-uri": "'none'", "form-action": "'none'",
         "style-src": digest(page.raw["style"][0]), "script-src": digest(page.raw["script"][0]),
     }  # fmt: skip
@@ -102,7 +57,7 @@ def test_structure(results: Results, gallery: list[GalleryImage]) -> None:
 def test_the_verdict_and_the_limits_are_on_the_page(
     results: Results, gallery: list[GalleryImage]
 ) -> None:
-    text = re.sub(r"\s+", " ", "".join(Page(render(results, gallery)).text))
+    text = Page(render(results, gallery)).text
     assert "7 of 10 methods light up what the network cannot see." in text
     assert "It does not prove that a method with μ = 0 is faithful." in text
     assert "uniform map 35.7 %" in text
@@ -123,7 +78,7 @@ def test_hostile_text_stays_text(
     names = {name for _, attributes in page.tags for name in attributes}
     assert names == {name for _, attributes in honest.tags for name in attributes}
     assert not {name for name in names if name.startswith("on") or name == "style"}
-    text = "".join(page.text)
+    text = "".join(page.words)
     assert "<script>alert(1)</script>" in text
     assert "{{ 7 * 7 }}" in text
     assert "\x00" not in text

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import copy
 import dataclasses
-import hashlib
 import re
 import subprocess
 import sys
 from collections.abc import Callable
-from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
 
@@ -18,44 +15,8 @@ import pytest
 
 from camaudit.report.html import render_theory
 from camaudit.types import ClaimOutcome, Results
+from tests.report.page import Page, digest
 from tests.theory_results import CLAIMS, claim, make_theory, make_theory_results, summary
-
-
-class Page(HTMLParser):
-    """Tags with their attributes, the text of style and script elements, and all other text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.raw: dict[str, list[str]] = {"script": [], "style": []}
-        self.words: list[str] = []
-        self._inside = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert len(dict(attrs)) == len(attrs)
-        self.tags.append((tag, dict(attrs)))
-        self._inside = tag if tag in self.raw else ""
-        if self._inside:
-            self.raw[tag].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == self._inside:
-            self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._inside:
-            self.raw[self._inside][-1] += data
-        else:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", "".join(self.words))
-
-    def having(self, name: str, value: str) -> list[dict[str, str | None]]:
-        return [found for _, found in self.tags if value in (found.get(name) or "").split()]
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +24,9 @@ def page() -> Page:
     return Page(render_theory(make_theory_results()))
 
 
-def digest(text: str) -> str:
-    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
-
-
 def test_policy_admits_only_the_pages_own_styles_and_script(page: Page) -> None:
-    (content,) = [
-        found["content"] for found in page.having("http-equiv", "Content-Security-Policy")
-    ]
-    policy = dict(part.strip().split(" ", 1) for part in (content or "").split(";"))
     assert len(page.raw["style"]) == 2
-    assert policy == {
+    assert page.policy() == {
         "default-src": "'none'", "img-src": "data:", "base-uri": "'none'", "form-action": "'none'",
         "style-src": " ".join(map(digest, page.raw["style"])),
         "script-src": digest(*page.raw["script"]),
