@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +12,7 @@ import numpy as np
 
 from camaudit.audit.settings import Settings
 from camaudit.data.embedded import embedded_photos
-from camaudit.data.folders import Skipped, printable, scan
+from camaudit.data.folders import Skipped, printable, scan, sha256_file
 from camaudit.data.manifest import MANIFEST_NAME, Manifest, load_images, read_manifest
 from camaudit.data.seam import dead_mask
 from camaudit.data.stack_mix import StackImage, plain_images, stack_mix
@@ -31,23 +30,21 @@ _AUTHORS_CROP = 224 / 256  # of STACK-GEN: short side to 256, centre crop of 224
 class DataSet:
     """A data set to audit on; `manifest` is None for a plain folder of images.
 
-    `name` is unique among the data sets of a run.
+    `name` is unique among the data sets of a run, `sha256` is that of the manifest.
     """
 
     name: str
     folder: Path
     manifest: Manifest | None
+    sha256: str | None
 
     def to_dict(self) -> dict[str, Any]:
-        """What results.json keeps of it: `sha256` is that of the manifest."""
-        digest = None
-        if self.manifest is not None:
-            digest = hashlib.sha256((self.folder / MANIFEST_NAME).read_bytes()).hexdigest()
+        """What results.json keeps of it."""
         return {
             "name": self.name,
             "folder": str(self.folder),
             "kind": None if self.manifest is None else self.manifest.kind,
-            "sha256": digest,
+            "sha256": self.sha256,
         }
 
 
@@ -71,27 +68,30 @@ class AuditImages:
             return min(count, len(self.images))
         return sum(min(count, found) for found in Counter(self.origin).values())
 
+    @property
+    def largest(self) -> int:
+        """How many images the largest data set has (or all images are)."""
+        return max(Counter(self.origin).values()) if self.data else len(self.images)
+
 
 def open_data(folders: Sequence[Path]) -> tuple[DataSet, ...]:
     """The data sets in `folders`, by their manifests; no image is opened.
 
     Raises :class:`UsageError` for a folder that is not there, or a manifest that cannot be read.
     """
-    found = []
-    for given in folders:
-        folder = _found(given)
-        manifest = read_manifest(folder) if (folder / MANIFEST_NAME).is_file() else None
-        name = folder.resolve().name if manifest is None else manifest.kind
-        found.append(DataSet(printable(name), folder, manifest))
-    uses = Counter(one.name for one in found)
+    found = [_opened(_found(given)) for given in folders]
     twice = Counter(one.folder.resolve() for one in found)
     for one in found:
         if twice[one.folder.resolve()] > 1:
             raise UsageError(f"{one.folder} is named twice: give every data set once")
-    return tuple(
-        replace(one, name=printable(str(one.folder))) if uses[one.name] > 1 else one
-        for one in found
-    )
+    names = [one.name for one in found]
+    while clashing := {name for name, uses in Counter(names).items() if uses > 1}:
+        # a folder may be another set's name, so that one round does not always do
+        names = [
+            printable(str(one.folder)) if name in clashing else name
+            for one, name in zip(found, names, strict=True)
+        ]
+    return tuple(replace(one, name=name) for one, name in zip(found, names, strict=True))
 
 
 def data_size(data: Sequence[DataSet]) -> int | None:
@@ -176,6 +176,14 @@ def _seam(one: DataSet, manifest: Manifest, zone: DeadZone) -> tuple[str, ...]:
         f"the images of {one.name} were made for another wall ({manifest.wall.description}): "
         f"{made.mean():.1%} of an image lies behind their seam, {dead.mean():.1%} is dead here",
     )
+
+
+def _opened(folder: Path) -> DataSet:
+    """A data set by its own name: its kind, or the name of a plain folder."""
+    if not (folder / MANIFEST_NAME).is_file():
+        return DataSet(printable(folder.resolve().name or str(folder)), folder, None, None)
+    manifest = read_manifest(folder)
+    return DataSet(manifest.kind, folder, manifest, sha256_file(folder / MANIFEST_NAME))
 
 
 def _found(given: Path) -> Path:

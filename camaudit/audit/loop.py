@@ -80,7 +80,7 @@ class Loop:
         self.settings = settings
         self.subject = subject
         self.images = list(images.images)
-        self.sets = images.data
+        self.largest = images.largest
         self.perturbed = images.first(settings.perturbation_count)
         self.methods = list(methods)
         self.progress = progress
@@ -119,7 +119,7 @@ class Loop:
         return [
             f"{', '.join(slow)} ran on {self.perturbed} of {len(self.images)} images, because "
             "they run the model many times an image; --perturbation-images "
-            f"{len(self.images)} runs them on all"
+            f"{self.largest} runs them on all"
         ]
 
     def label(self, image: StackImage) -> int | None:

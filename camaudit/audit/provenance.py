@@ -16,7 +16,7 @@ import torchvision
 
 from camaudit.data.stack_mix import StackImage
 
-__all__ = ["environment", "image_entry", "images_sha256"]
+__all__ = ["environment", "image_entry", "image_source", "images_sha256"]
 
 
 def environment(device: torch.device) -> dict[str, Any]:
