@@ -64,7 +64,7 @@ def run_audit(settings: Settings, *, progress: Progress | None = None) -> Outcom
     clock = Clock()
     methods = _selected(settings)
     data = open_data(settings.data)
-    if settings.image_size is None and settings.trained is None:
+    if settings.image_size is None and settings.trained is None and settings.wall != "vgg16":
         settings = replace(settings, image_size=data_size(data))
     progress.stage("loading the model and building the wall")
     with clock.measure("subject"):

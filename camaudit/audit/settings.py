@@ -111,7 +111,7 @@ class Settings:
     def trained(self) -> Path | None:
         """The folder of a trained network, if that is what `model` names."""
         kind, _, folder = self.model.partition(":")
-        return Path(folder) if kind == "trained" and folder and self.wall != "vgg16" else None
+        return Path(folder) if kind == "trained" and folder else None
 
     @property
     def engine(self) -> Engine:

@@ -12,11 +12,24 @@ from torch import Tensor, nn
 from camaudit.audit.settings import Settings
 from camaudit.cut import default_layer
 from camaudit.data.preprocess import Normalisation, parse_preprocess
-from camaudit.errors import DegenerateModelError, LayerError, ModelError, UsageError, WallError
+from camaudit.errors import (
+    DegenerateModelError,
+    LayerError,
+    ModelError,
+    UsageError,
+    WallError,
+    WeightsError,
+)
 from camaudit.models.loading import LoadedModel, load_model, resolve_device
 from camaudit.models.weights import file_sha256, read_state_dict, state_sha256
 from camaudit.sites import require_eval
-from camaudit.training.trained import DESCRIPTION_NAME, UNMASKED, WEIGHTS_NAME, load_trained
+from camaudit.training.trained import (
+    DESCRIPTION_NAME,
+    UNMASKED,
+    WEIGHTS_NAME,
+    Trained,
+    load_trained,
+)
 from camaudit.walls import (
     PaperVGG16,
     WalledModel,
@@ -158,7 +171,10 @@ def _checkpoint(path: Path, *, masked: bool, live_rows: int) -> PaperVGG16:
     """A state dict in the authors' layout in the network of the widths that it has."""
     state = read_state_dict(path)
     network = PaperVGG16(live_rows=live_rows, masked=masked, init="default", **paper_widths(state))
-    network.load_paper_state(state)
+    try:
+        network.load_paper_state(state)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
     return network.eval()
 
 
@@ -175,13 +191,7 @@ def _trained(folder: Path, settings: Settings, device: torch.device) -> _Built:
             f"this network was trained on images of {own.size}×{own.size} pixels; got "
             f"--image-size {settings.image_size}: leave it out"
         )
-    beside = own.folder.parent / UNMASKED
-    twin = load_trained(beside) if (beside / DESCRIPTION_NAME).is_file() else None
-    if twin is not None and twin.spec != replace(own.spec, masked=False):
-        raise ModelError(
-            f"{beside} is no twin of {own.folder}: their networks differ; train both with --twin, "
-            "or move one away"
-        )
+    twin = _twin(own)
     _moved(own.model, device)
     unmasked = None
     if twin is not None:
@@ -192,6 +202,32 @@ def _trained(folder: Path, settings: Settings, device: torch.device) -> _Built:
     )
     example = _example(own.size, device)
     return _Built(loaded, own.walled(twin=twin), example, own.classes, unmasked)
+
+
+def _twin(own: Trained) -> Trained | None:
+    """The unmasked network that was trained as `own` was, from the folder beside it, if any."""
+    beside = own.folder.resolve().parent / UNMASKED
+    if not (beside / DESCRIPTION_NAME).is_file():
+        return None
+    twin = load_trained(beside)
+    pairs = {
+        "networks": (replace(own.spec, masked=False), twin.spec),
+        "classes": (own.classes, twin.classes),
+        "preprocessing": (own.normalisation, twin.normalisation),
+        "training data": (_trained_on(own), _trained_on(twin)),
+    }
+    wrong = [what for what, (one, other) in pairs.items() if one != other]
+    if wrong:
+        raise ModelError(
+            f"{beside} is no twin of {own.folder}: they differ in {', '.join(wrong)}; train both "
+            "with --twin, or move one away"
+        )
+    return twin
+
+
+def _trained_on(network: Trained) -> tuple[Any, ...]:
+    training = network.description.get("training") or {}
+    return training.get("data"), training.get("permute_labels")
 
 
 def _walled(

@@ -167,10 +167,11 @@ def paper_twins(
 def paper_widths(state: Mapping[str, Tensor]) -> dict[str, int]:
     """`channels`, `hidden` and `num_classes` of the :class:`PaperVGG16` that `state` fits.
 
-    Those whose key is missing are left out; loading the state then says so.
+    Those whose key is missing or holds no rows are left out; loading the state then says so.
     """
     keys = {"channels": "28.weight", "hidden": "31.0.weight", "num_classes": "31.6.weight"}
-    return {name: len(state[key]) for name, key in keys.items() if key in state}
+    found = {name: state[key].shape for name, key in keys.items() if key in state}
+    return {name: shape[0] for name, shape in found.items() if shape.numel() and len(shape)}
 
 
 def paper_wall(
