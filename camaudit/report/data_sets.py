@@ -72,11 +72,14 @@ def data_view(results: Results) -> DataView | None:
 
 def data_tables(results: Results, *, width: int | None = None) -> list[Table]:
     """The table for a terminal: one for all data sets where they fit in `width`, else one each."""
+    from rich.cells import cell_len
+
     view = data_view(results)
     if view is None:
         return []
     room = WIDE if width is None else width
-    together = _LABEL + _CELL * len(_HEADINGS) * len(view.sets) <= room
+    cells = [max(_CELL, cell_len(one.name) + 1) for one in view.sets]
+    together = _LABEL + len(_HEADINGS) * sum(cells) <= room
     places = range(len(view.sets))
     groups = [list(places)] if together else [[place] for place in places]
     return [_table(view, group) for group in groups]
@@ -129,4 +132,6 @@ def _spread(value: Interval | None) -> str:
 
 
 def _columns(one: DataSummary) -> DataColumns:
-    return DataColumns(_KINDS.get(one.kind or "", one.name), figures.counted(one.images, "image"))
+    # a set is named by its folder where another is of the same kind
+    name = _KINDS[one.name] if one.name in _KINDS and one.name == one.kind else one.name
+    return DataColumns(name, figures.counted(one.images, "image"))
