@@ -35,18 +35,21 @@ def imagenet_index(name: str) -> int | None:
 def class_index(classes: Sequence[str], *, name: str | None, label: int | None) -> int | None:
     """The place among a network's own `classes` of an image's class, or None.
 
-    The image's class goes by its `name` (case and anything but letters and digits make no
-    difference: ``T-shirt/top`` is ``t_shirt_top``) or, where that is none of the network's, by
-    its ImageNet `label`, which a class named by a WordNet id or as torchvision does also has.
+    The image's class goes by its `name`, as it is written or, where one class alone then fits,
+    by its letters and digits without case (``T-shirt/top`` is ``t_shirt_top``). Where that is none
+    of the network's, it goes by its ImageNet `label`, which a class named by a WordNet id or as
+    torchvision does also has.
 
     >>> class_index(["n01440764", "Ankle boot"], name="ankle_boot", label=None)
     1
     >>> class_index(["n01440764", "Ankle boot"], name="tench", label=0)
     0
     """
-    plain = [_letters(own) for own in classes]
-    if name is not None and plain.count(_letters(name)) == 1:
-        return plain.index(_letters(name))
+    if name is not None:
+        for fold in (str, _letters):
+            places = [place for place, own in enumerate(classes) if fold(own) == fold(name) != ""]
+            if len(places) == 1:
+                return places[0]
     if label is None:
         return None
     places = [place for place, own in enumerate(classes) if _named_class(own) == label]
