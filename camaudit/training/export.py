@@ -69,12 +69,16 @@ def export_images(
 
 def _folder_names(classes: tuple[str, ...]) -> list[str]:
     """A folder name for every class, unique whatever the file system makes of case."""
-    plain = [re.sub(r"[^\w.-]+", "_", name).strip(".") or "_" for name in classes]
-    uses = Counter(name.casefold() for name in plain)
-    return [
-        f"{name}-{number}" if uses[name.casefold()] > 1 else name
-        for number, name in enumerate(plain)
-    ]
+    names = [re.sub(r"[^\w.-]+", "_", name).strip(".") or "_" for name in classes]
+    while True:
+        uses = Counter(name.casefold() for name in names)
+        if len(uses) == len(names):
+            return names
+        # a numbered name may be that of another class, so that one round does not always do
+        names = [
+            f"{name}-{number}" if uses[name.casefold()] > 1 else name
+            for number, name in enumerate(names)
+        ]
 
 
 def _png(pixels: object) -> bytes:
