@@ -13,7 +13,10 @@ from click.testing import CliRunner
 from camaudit.commands.stack_mix import stack_mix, verify
 from camaudit.data.manifest import read_manifest
 from camaudit.errors import OutputError, UsageError
+from camaudit.training.loop import train
+from camaudit.training.trained import load_trained
 from tests.data.sets import contents, photographs
+from tests.training.drawn import idx_folder, tiny
 
 
 @pytest.fixture
@@ -89,6 +92,29 @@ def test_review_at_the_prompt(photos: Path, tmp_path: Path) -> None:
     assert contents(tmp_path / "set") == before
     call(stack_mix, *words, text=f"{first.images[1].id} too dark\n\n{first.images[0].id}\n")
     assert [entry.reason for entry in read_manifest(tmp_path / "set").rejected] == ["too dark"]
+
+
+def test_seam_and_size_of_a_trained_wall(photos: Path, tmp_path: Path) -> None:
+    data = idx_folder(tmp_path / "digits", train=16, validation=8)
+    train(tiny(data, tmp_path / "net", changes={"epochs": 1}))
+    wall, out = ("--wall", f"trained:{tmp_path / 'net'}"), ("--out", "set")
+    assert call(stack_mix, "--images", photos, *wall, *out)[0] == 0
+    manifest = read_manifest(tmp_path / "set")
+    rows = load_trained(tmp_path / "net").description["wall"]["zone"]["pixel_dead_rows"]
+    assert manifest.size == (28, 28)
+    assert manifest.wall.pixel_dead_rows == ((rows[0], rows[-1]),)
+    assert manifest.wall.dead_rows == len(rows)
+    same = call(stack_mix, "--images", photos, *wall, "--image-size", 28, *out, "--force")
+    assert same[0] == 0
+    assert read_manifest(tmp_path / "set") == manifest
+    for words, message in (
+        (("--image-size", 36), "got --image-size 36: leave it out"),
+        (("--layer", "features.3"), "leave --layer out"),
+        (("--live-rows", 4), "leave --live-rows out"),
+        (("--dead-rows", 4), "give one of them"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            call(stack_mix, "--images", photos, *wall, *words, "--out", "other")
 
 
 @pytest.mark.parametrize(
