@@ -66,7 +66,7 @@ def leaves(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Co
             yield before + name, command
 
 
-@pytest.mark.parametrize(("name", "command"), leaves(cli))
+@pytest.mark.parametrize(("name", "command"), list(leaves(cli)))
 def test_every_option_stands_in_its_table_and_no_other(name: str, command: click.Command) -> None:
     options = {
         parameter.opts[0] for parameter in command.params if isinstance(parameter, click.Option)
