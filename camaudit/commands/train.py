@@ -182,6 +182,7 @@ def train(as_json: bool, **options: Any) -> int:
     """
     from rich.console import Console
 
+    from camaudit.audit.allocator import keep_freed_memory
     from camaudit.console import ConsoleProgress
     from camaudit.training.loop import train as run
     from camaudit.training.settings import TrainSettings
@@ -191,6 +192,7 @@ def train(as_json: bool, **options: Any) -> int:
         for names in (_CHANGES, ("widths", "hidden"))
     )
     settings = TrainSettings(**options, changes=changes, details=details)
+    keep_freed_memory()
     messages = Console(stderr=True)
     with ConsoleProgress(messages) as progress:
         outcome = run(settings, progress=progress)
