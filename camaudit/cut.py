@@ -33,7 +33,16 @@ from camaudit.sites import (
     visits_of,
 )
 
-__all__ = ["Cut", "Head", "Trunk", "cut_at", "default_layer", "stages_of"]
+__all__ = [
+    "Cut",
+    "Head",
+    "Trunk",
+    "answering",
+    "cut_at",
+    "default_layer",
+    "map_tensors",
+    "stages_of",
+]
 
 
 def default_layer(model: nn.Module, example: Tensor) -> str:
@@ -137,7 +146,7 @@ class Head(nn.Module):
         self, images: Tensor, activations: Tensor, finished: list[tuple[nn.Module, Any]]
     ) -> Tensor:
         """The model on `images` with `finished` and the layer's own output put in place."""
-        with _answers([*finished, (self._site.module, activations)]):
+        with answering([*finished, (self._site.module, activations)]):
             logits = self._model[0](images)
         return _require_logits(logits, len(activations))
 
@@ -225,7 +234,7 @@ def cut_at(model: nn.Module, layer: str, example: Tensor) -> Cut:
 
 
 @contextmanager
-def _answers(calls: list[tuple[nn.Module, Any]]) -> Iterator[None]:
+def answering(calls: list[tuple[nn.Module, Any]]) -> Iterator[None]:
     """Within the context the first runs of each module return the given values, in order."""
     values: dict[nn.Module, list[Any]] = {}
     for module, value in calls:
@@ -270,7 +279,7 @@ def _check_only_path(
         return fresh.clone()
 
     with torch.enable_grad():
-        copies = [(module, _map_tensors(leaf, value)) for module, value in finished]
+        copies = [(module, map_tensors(leaf, value)) for module, value in finished]
         image = leaf(example)
         maps = activations.detach().clone().requires_grad_(True)
         logits = _replayed(partial(head.replay, image, maps.clone(), copies))
@@ -339,17 +348,17 @@ def _other_image(example: Tensor) -> Tensor:
     return torch.randn(example.shape, generator=generator, dtype=torch.float64).to(example)
 
 
-def _map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
     """`value` with every tensor in it changed, through nested tuples, lists and dicts."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, dict):
         changed = copy.copy(value)
         for key in value:
-            changed[key] = _map_tensors(change, value[key])
+            changed[key] = map_tensors(change, value[key])
         return changed
     if isinstance(value, (tuple, list)):
-        items = [_map_tensors(change, item) for item in value]
+        items = [map_tensors(change, item) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return value
 

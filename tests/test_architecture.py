@@ -34,6 +34,10 @@ ALLOWED: dict[str, set[str]] = {
     "theory": {"errors", "types", "initialisation", "cut", "walls"},
     "engine": {"errors", "cut", "walls"},
     "metrics": {"errors", "types", "maps"},
+    "sanity": {
+        "errors", "types", "maps", "sites", "cut", "capture", "objective", "initialisation",
+        "methods", "metrics",
+    },
     "data": {"", "errors", "files"},
     "models": {"errors", "sites"},
     "report": {"errors", "files", "types"},

@@ -1,0 +1,268 @@
+"""Cascades of randomisation: which layers are random at a step, and the captures that follow.
+
+Adebayo et al. 2018, Sanity Checks for Saliency Maps, section 3. Every order runs only what
+changed: see :mod:`camaudit.sanity.suffix`. Where only layers after the target layer are random
+its activations are those of the original, and the head alone runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from camaudit.capture import Capture, capture
+from camaudit.cut import Cut, Trunk, cut_at
+from camaudit.errors import DegenerateModelError, UsageError
+from camaudit.objective import Objective, Score
+from camaudit.sanity.order import Layer, Order, execution_order
+from camaudit.sanity.outcomes import Remark, Step
+from camaudit.sanity.randomise import Randomiser, Scheme
+from camaudit.sanity.suffix import Memory, Suffix, prepare_suffix
+
+__all__ = ["ORDERS", "Batch", "Cascade", "OrderName", "Part", "State", "prepare_cascade"]
+
+OrderName = Literal["top-down", "bottom-up", "independent", "all"]
+ORDERS: tuple[OrderName, ...] = get_args(OrderName)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows `start` … `stop` − 1 of a batch: their capture, or why there is none."""
+
+    start: int
+    stop: int
+    capture: Capture | None
+    message: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """The model at one step of one seed's cascade, captured: `parts` cover the batch.
+
+    `changed`: whether any weight differs from the original's. `above`: whether the activations
+    are the original's because only later layers are random. The model holds the random weights
+    until the next state is asked for.
+    """
+
+    order: OrderName
+    seed: int
+    step: int
+    above: bool
+    changed: bool
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Images with their classes and what the original model made of them."""
+
+    images: Tensor
+    original: Capture
+    memory: Memory
+
+    @property
+    def targets(self) -> Tensor:
+        """The explained classes (N, int64)."""
+        return self.original.targets
+
+
+@dataclass(frozen=True, eq=False)
+class Cascade:
+    """A model cut at its target layer, its layers in execution order, and their suffixes.
+
+    The first `below` layers run before the target layer has ended, the others after it.
+    """
+
+    cut: Cut
+    order: Order
+    below: int
+    suffix: Suffix
+
+    @property
+    def model(self) -> nn.Module:
+        """The audited model."""
+        return self.cut.trunk.model
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What a reader must know of the layers."""
+        notes = list(self.order.remarks)
+        if self.below == len(self.order.layers):
+            notes.append(
+                Remark(
+                    f"no layer after the target layer {self.cut.layer!r} has weights: a top-down "
+                    "cascade begins below it"
+                )
+            )
+        if self.suffix.broken is not None:
+            notes.append(
+                Remark(f"every step runs the whole model up to the layer: {self.suffix.broken}")
+            )
+        return tuple(notes)
+
+    def randomiser(self, scheme: Scheme) -> Randomiser:
+        """The context within which :meth:`states` may be asked for."""
+        return Randomiser(self.model, self.order, scheme=scheme)
+
+    def steps(self, order: OrderName) -> tuple[Step, ...]:
+        """The steps of an order, see :class:`Step`."""
+        if order == "all":
+            return (Step(order, 1, "all layers", self.below == 0),)
+        places = self._places(order)
+        return tuple(
+            Step(order, number, self.order.layers[place].name, self._above(order, place))
+            for number, place in enumerate(places, start=1)
+        )
+
+    def batch(
+        self, images: Tensor, *, targets: Tensor | None = None, objective: Objective | None = None
+    ) -> Batch:
+        """Run the original model once on `images`; arguments and errors as for `capture`."""
+        activations, memory = self.suffix.record(images)
+        known = _Known(self.cut, images, activations)
+        return Batch(images, capture(known, images, targets=targets, objective=objective), memory)
+
+    def states(
+        self, batch: Batch, order: OrderName, seed: int, weights: Randomiser
+    ) -> Iterator[State]:
+        """Step after step of one seed's cascade; the weights are the original's before and after.
+
+        Raises :class:`UsageError` for an unknown order.
+        """
+        if order not in ORDERS:
+            raise UsageError(f"expected an order among {', '.join(ORDERS)}; got {order!r}")
+        weights.restore()
+        try:
+            walk = self._all if order == "all" else self._walk
+            yield from walk(batch, order, seed, weights)
+        finally:
+            weights.restore()
+
+    def _walk(
+        self, batch: Batch, order: OrderName, seed: int, weights: Randomiser
+    ) -> Iterator[State]:
+        original, memory = batch.original.activations, batch.memory
+        activations, changed = original, False
+        for number, place in enumerate(self._places(order), start=1):
+            layer = self.order.layers[place]
+            differs = weights.randomise(layer, seed=seed)
+            changed = differs or (changed and order != "independent")
+            if place < self.below and order == "bottom-up":
+                activations, memory = self.suffix.advance(batch.images, place, memory)
+            elif place < self.below:
+                activations = self.suffix.run(batch.images, place, memory)
+            elif order != "bottom-up":
+                activations = original
+            above = self._above(order, place)
+            parts = self._captured(batch, activations)
+            yield State(order, seed, number, above, changed, parts)
+            if order == "independent":
+                weights.restore(layer)
+
+    def _all(
+        self, batch: Batch, order: OrderName, seed: int, weights: Randomiser
+    ) -> Iterator[State]:
+        differs = [weights.randomise(layer, seed=seed) for layer in self.order.layers]
+        activations = batch.original.activations
+        if self.below:
+            activations = self.suffix.run(batch.images, 0, batch.memory)
+        parts = self._captured(batch, activations)
+        yield State(order, seed, 1, self.below == 0, any(differs), parts)
+
+    def _places(self, order: OrderName) -> Sequence[int]:
+        places = range(len(self.order.layers))
+        return places[::-1] if order == "top-down" else places
+
+    def _above(self, order: OrderName, place: int) -> bool:
+        if order == "bottom-up":
+            return self.below == 0
+        return place >= self.below
+
+    def _captured(self, batch: Batch, activations: Tensor) -> tuple[Part, ...]:
+        """The batch's capture; one an image where some image's logits are not finite."""
+        found = self._part(batch, activations, 0, len(batch.images))
+        if found.capture is not None or len(batch.images) == 1:
+            return (found,)
+        return tuple(
+            self._part(batch, activations, row, row + 1) for row in range(len(batch.images))
+        )
+
+    def _part(self, batch: Batch, activations: Tensor, start: int, stop: int) -> Part:
+        images = batch.images[start:stop]
+        known = _Known(self.cut, images, activations[start:stop])
+        score = batch.original.objective.rows(start, stop)
+        try:
+            seen = capture(known, images, targets=score.classes, objective=_Bound(score))
+        except DegenerateModelError as error:
+            return Part(start, stop, None, str(error))
+        return Part(start, stop, seen)
+
+
+def prepare_cascade(model: nn.Module, layer: str, example: Tensor) -> Cascade:
+    """Cut `model` at `layer`, order its layers and prove their boundaries on one image.
+
+    example: 1×C×H×W, an image that will be audited. Raises the errors of
+    :func:`camaudit.cut.cut_at` and of :func:`camaudit.sanity.order.execution_order`.
+    """
+    cut = cut_at(model, layer, example)
+    order = execution_order(model, example)
+    site = cut.trunk.site
+    below = sum(not _ended(found, site.module, site.call) for found in order.layers)
+    suffix = prepare_suffix(cut.trunk, order.layers[:below], example[:1].detach())
+    return Cascade(cut, order, below, suffix)
+
+
+def _ended(layer: Layer, module: nn.Module, call: int) -> bool:
+    """Whether the run `call` of `module` has ended when the layer is first used."""
+    return layer.runs.get(module, 0) >= call
+
+
+class _KnownTrunk(Trunk):
+    """A trunk that knows the activations of one batch; other images run as ever."""
+
+    def __init__(self, trunk: Trunk, images: Tensor, activations: Tensor) -> None:
+        super().__init__(trunk.model, trunk.site)
+        self.mutates_images = trunk.mutates_images
+        self._known = (images, activations)
+
+    def forward(self, images: Tensor) -> Tensor:
+        known, activations = self._known
+        return activations if images is known else super().forward(images)
+
+
+class _Known(Cut):
+    """A cut that knows the activations of one batch."""
+
+    def __init__(self, cut: Cut, images: Tensor, activations: Tensor) -> None:
+        trunk = _KnownTrunk(cut.trunk, images, activations)
+        super().__init__(trunk, cut.head, layer=cut.layer)
+        self._base = (cut,)
+        for module in (self, trunk):
+            module.training = False  # of this alone: eval() would write every module's mode
+
+    def at(self, layer: str, example: Tensor) -> Cut:
+        """This cut for its own layer, else the plain cut at an earlier one."""
+        return self if layer == self.layer else self._base[0].at(layer, example)
+
+    def stages(self, example: Tensor) -> list[str]:
+        """Those of the plain cut."""
+        return self._base[0].stages(example)
+
+
+class _Bound(Objective):
+    """An objective that is the original's score, whatever the logits are now."""
+
+    def __init__(self, score: Score) -> None:
+        super().__init__()
+        object.__setattr__(self, "score", score)
+
+    def bind(self, logits: Tensor, classes: Tensor) -> Score:  # noqa: ARG002
+        """The original's score."""
+        score: Score = vars(self)["score"]
+        return score
+
+

@@ -1,0 +1,310 @@
+"""Running only the part of a model that changed: what ended before a layer is answered from memory.
+
+A step of a cascade changes weights of layers l and later (or of l alone, or of l and earlier
+ones whose effect is known already): everything that had ended when the first of l's tensors is
+used still returns what it returned. The model's own code is run with those module calls
+answered, so that any Python works, with skip connections and branches. The first image proves
+it: each part between two layers must reproduce what the whole model had there, after the model
+has seen another image; where it does not, every step runs the whole trunk.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from camaudit.cut import Trunk, answering, map_tensors
+from camaudit.errors import LayerError
+from camaudit.sanity.order import Call, Layer
+from camaudit.sites import Reached
+
+__all__ = ["Memory", "Suffix", "prepare_suffix"]
+
+#: What module calls returned, for one batch of images.
+Memory = dict[Call, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class _Boundary:
+    """What had ended when a layer is first used: `answered`, in order, and which of it is `live`.
+
+    `hidden[m]` runs of module m had ended inside of answered calls.
+    """
+
+    answered: tuple[Call, ...]
+    hidden: dict[nn.Module, int]
+    live: frozenset[Call] = frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class Suffix:
+    """The trunk of a model with a boundary at each of its layers, earliest first.
+
+    `broken` says why nothing is answered from memory, None where the boundaries were proven.
+    """
+
+    trunk: Trunk
+    boundaries: tuple[_Boundary, ...]
+    mutated: frozenset[Call]
+    broken: str | None = None
+    _kept: frozenset[Call] = field(default=frozenset(), repr=False)
+
+    def record(self, images: Tensor) -> tuple[Tensor, Memory]:
+        """Activations (N×K×h×w) of the whole trunk and what its boundaries need to remember."""
+        if self.broken is not None:
+            return self._whole(images), {}
+        wanted = {call for boundary in self.boundaries for call in boundary.answered}
+        return self._run(images, None, {}, wanted)
+
+    def run(self, images: Tensor, place: int, memory: Memory) -> Tensor:
+        """Activations with the layers from the `place`-th on as they are now."""
+        if self.broken is not None:
+            return self._whole(images)
+        return self._run(images, self.boundaries[place], memory, set())[0]
+
+    def advance(self, images: Tensor, place: int, memory: Memory) -> tuple[Tensor, Memory]:
+        """:meth:`run`, and the memory for the next place with this place's layer as it is now."""
+        if self.broken is not None or place + 1 >= len(self.boundaries):
+            return self.run(images, place, memory), memory
+        here, after = self.boundaries[place], self.boundaries[place + 1]
+        wanted = set(after.live) - set(here.answered)
+        activations, found = self._run(images, here, memory, wanted)
+        return activations, {**memory, **found}
+
+    def _whole(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.trunk(images).detach()
+
+    def _run(
+        self, images: Tensor, boundary: _Boundary | None, memory: Memory, wanted: set[Call]
+    ) -> tuple[Tensor, Memory]:
+        found: Memory = {}
+        answers = []
+        for call in boundary.answered if boundary else ():
+            value = memory[call]
+            overwritten = call in self.mutated and call in self._kept
+            answers.append((call, _cloned(value) if overwritten else value))
+
+        def note(call: Call, output: Any) -> None:
+            if call in wanted:
+                change = torch.clone if call in self.mutated else Tensor.detach
+                found[call] = map_tensors(change if call in self._kept else _like, output)
+
+        output = _replay(self.trunk, images, boundary, answers, note, wanted)
+        if output is None:
+            raise LayerError(f"layer {self.trunk.site.label!r} did not run: its model changed")
+        return output.detach(), found
+
+
+def prepare_suffix(trunk: Trunk, layers: Iterable[Layer], example: Tensor) -> Suffix:
+    """The suffixes of `trunk` from each of `layers`, which run before its target layer.
+
+    `example` (1×C×H×W) is an image that will be audited, on which the boundaries are proven:
+    bit-equal, or to 1e-4 where the device's arithmetic is not reproducible.
+    """
+    boundaries = tuple(_boundary(layer) for layer in layers)
+    wanted = {call for boundary in boundaries for call in boundary.answered}
+    with torch.no_grad():
+        try:
+            values, mutated, target = _remember(trunk, example, wanted)
+            trunk(_other(example))  # what modules keep on themselves is now another image's
+            proven, why = _prove(trunk, boundaries, example, values, target)
+        except (RuntimeError, ValueError, TypeError, KeyError, LayerError) as error:
+            proven, mutated, why = boundaries, frozenset(), f"{type(error).__name__}: {error}"
+    kept = frozenset(call for boundary in proven for call in boundary.live)
+    return Suffix(trunk, proven, mutated, why, kept)
+
+
+def _boundary(layer: Layer) -> _Boundary:
+    outer = Counter(module for module, _ in layer.finished)
+    hidden = {module: runs - outer[module] for module, runs in layer.runs.items()}
+    return _Boundary(layer.finished, hidden)
+
+
+def _remember(
+    trunk: Trunk, example: Tensor, wanted: set[Call]
+) -> tuple[Memory, frozenset[Call], Tensor]:
+    """What calls return on the example, those whose output is overwritten later, and A."""
+    values: Memory = {}
+    seen: list[tuple[Call, Tensor, int]] = []
+
+    def note(call: Call, output: Any) -> None:
+        if call in wanted:
+            map_tensors(lambda t: _noted(t, call, seen), output)
+            values[call] = _cloned(output)
+
+    target = _replay(trunk, example, None, [], note, wanted)
+    if target is None or set(values) != wanted:
+        raise LayerError("the model runs other modules from one pass to the next")
+    mutated = frozenset(call for call, tensor, version in seen if tensor._version != version)
+    return values, mutated, target.clone()
+
+
+def _noted(tensor: Tensor, call: Call, seen: list[tuple[Call, Tensor, int]]) -> Tensor:
+    seen.append((call, tensor, tensor._version))
+    return tensor
+
+
+def _prove(
+    trunk: Trunk,
+    boundaries: tuple[_Boundary, ...],
+    example: Tensor,
+    values: Memory,
+    target: Tensor,
+) -> tuple[tuple[_Boundary, ...], str | None]:
+    """Boundaries with their live calls, and what contradicts them, if anything does.
+
+    Backwards: what the part up to the next boundary touches is live, and what the next boundary
+    needs and had ended here already. Each part must give what the next boundary remembers.
+    """
+    proven: list[_Boundary] = []
+    for place in reversed(range(len(boundaries))):
+        here, after = boundaries[place], proven[0] if proven else None
+        needed = (after.live if after else frozenset()) - set(here.answered)
+        touched, found, output = _part(trunk, here, example, values, set(needed) or None)
+        wrong = [call for call in needed if not _equal(found.get(call), values[call])]
+        if wrong or (not needed and (output is None or not _equal(output, target))):
+            where = "what a later layer reads" if wrong else "the target layer's maps"
+            return boundaries, f"a part of the model, replayed, gives other values for {where}"
+        live = touched | (frozenset(here.answered) & (after.live if after else frozenset()))
+        proven.insert(0, _Boundary(here.answered, here.hidden, live))
+    return tuple(proven), None
+
+
+def _part(
+    trunk: Trunk, here: _Boundary, example: Tensor, values: Memory, needed: set[Call] | None
+) -> tuple[frozenset[Call], Memory, Tensor | None]:
+    """Replay from a boundary until `needed` calls have ended (None: until the target layer)."""
+    answers = [(call, _cloned(values[call])) for call in here.answered]
+    owners: dict[int, Call] = {}
+    for call, value in answers:
+        map_tensors(lambda t, call=call: _owned(t, call, owners), value)  # type: ignore[misc]
+    found: Memory = {}
+    ended = object()
+
+    def note(call: Call, output: Any) -> None:
+        if needed is not None and call in needed:
+            found[call] = _cloned(output)
+            if len(found) == len(needed):
+                raise Reached(ended, None)
+
+    touch = _Touch(owners)
+    with touch:
+        try:
+            output = _replay(trunk, example, here, answers, note, needed or set())
+        except Reached as reached:
+            if reached.owner is not ended:
+                raise
+            output = None
+    return frozenset(touch.calls), found, output
+
+
+def _owned(tensor: Tensor, call: Call, owners: dict[int, Call]) -> Tensor:
+    owners[id(tensor)] = call
+    return tensor
+
+
+class _Touch(TorchDispatchMode):
+    """Notes which of the watched tensors an operation reads or writes."""
+
+    def __init__(self, owners: dict[int, Call]) -> None:
+        super().__init__()
+        self._owners = owners
+        self.calls: set[Call] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        map_tensors(self._touched, [list(args), dict(kwargs or {})])
+        return func(*args, **(kwargs or {}))
+
+    def _touched(self, tensor: Tensor) -> Tensor:
+        call = self._owners.get(id(tensor))
+        if call is not None:
+            self.calls.add(call)
+        return tensor
+
+
+def _replay(
+    trunk: Trunk,
+    images: Tensor,
+    boundary: _Boundary | None,
+    answers: list[tuple[Call, Any]],
+    note: Callable[[Call, Any], None],
+    wanted: set[Call],
+) -> Tensor | None:
+    """The target layer's output with the boundary's calls answered; `note` sees wanted calls."""
+    site = trunk.site
+    hidden = boundary.hidden if boundary else {}
+    counts: Counter[nn.Module] = Counter()
+    owner = object()
+
+    def leave(module: nn.Module, _args: Any, output: Any) -> None:
+        counts[module] += 1
+        number = _number(module, counts[module], answers, hidden)
+        note((module, number), output)
+        if module is site.module and number == site.call:
+            raise Reached(owner, output)
+
+    modules = {module for module, _ in wanted} | {site.module}
+    handles = []
+    images = images.clone() if trunk.mutates_images else images
+    try:
+        for module in modules:
+            handles.append(module.register_forward_hook(leave))
+        with torch.no_grad(), answering([(call[0], value) for call, value in answers]):
+            trunk.model(images)
+    except Reached as reached:
+        if reached.owner is not owner:
+            raise
+        maps: Tensor = reached.output
+        return maps
+    finally:
+        for handle in handles:
+            handle.remove()
+    return None
+
+
+def _number(
+    module: nn.Module, run: int, answers: list[tuple[Call, Any]], hidden: dict[nn.Module, int]
+) -> int:
+    """The number, in a whole pass, of what is the `run`-th run of a module in a replay."""
+    mine = [call[1] for call, _ in answers if call[0] is module]
+    return mine[run - 1] if run <= len(mine) else run + hidden.get(module, 0)
+
+
+def _cloned(value: Any) -> Any:
+    return map_tensors(torch.clone, value)
+
+
+def _like(tensor: Tensor) -> Tensor:
+    """A stand-in of the same shape that takes no memory, for what no operation reads."""
+    return tensor.new_zeros(()).expand(tensor.shape)
+
+
+def _equal(found: Any, wanted: Any) -> bool:
+    """Whether two nested values agree, bit for bit or to rounding."""
+    left: list[Tensor] = []
+    right: list[Tensor] = []
+    map_tensors(lambda t: (left.append(t), t)[1], found)  # type: ignore[func-returns-value]
+    map_tensors(lambda t: (right.append(t), t)[1], wanted)  # type: ignore[func-returns-value]
+    return len(left) == len(right) and all(
+        a.shape == b.shape and (torch.equal(a, b) or _close(a, b))
+        for a, b in zip(left, right, strict=True)
+    )
+
+
+def _close(a: Tensor, b: Tensor) -> bool:
+    if not a.is_floating_point():
+        return False
+    scale = float(b.abs().max())
+    return torch.allclose(a, b, rtol=1e-4, atol=1e-5 * scale, equal_nan=True)
+
+
+def _other(example: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(example.shape, generator=generator, dtype=torch.float64).to(example)
