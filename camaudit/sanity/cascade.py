@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor, nn
 
 from camaudit.capture import Capture, capture
@@ -264,5 +263,3 @@ class _Bound(Objective):
         """The original's score."""
         score: Score = vars(self)["score"]
         return score
-
-

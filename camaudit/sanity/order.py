@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
-from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
 from torch.overrides import TorchFunctionMode
 
 from camaudit.errors import ModelError
@@ -126,8 +126,7 @@ def execution_order(model: nn.Module, example: Tensor) -> Order:
 def is_library_layer(module: nn.Module) -> bool:
     """Whether the module's class is, or derives from, a layer of torch.nn (no container)."""
     return any(
-        base.__module__.startswith(("torch.nn.modules", "torch.ao.nn"))
-        and base not in _CONTAINERS
+        base.__module__.startswith(("torch.nn.modules", "torch.ao.nn")) and base not in _CONTAINERS
         for base in type(module).__mro__
     )
 
@@ -176,9 +175,7 @@ def has_statistics(module: nn.Module) -> bool:
     return all(isinstance(getattr(module, name, None), Tensor) for name in STATISTICS)
 
 
-def _groups(
-    slots: list[Slot], trace: _Trace
-) -> Iterator[tuple[str, nn.Module, list[Slot]]]:
+def _groups(slots: list[Slot], trace: _Trace) -> Iterator[tuple[str, nn.Module, list[Slot]]]:
     groups: dict[Any, list[Slot]] = {}
     for slot in slots:
         key: tuple[Any, ...] = (slot.owner,)
@@ -238,9 +235,7 @@ class _Trace(TorchFunctionMode):
         """Whether a watched tensor was used."""
         return id(tensor) in self._first
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         taken = [t for t in _tensors((args, kwargs or {})) if id(t) in self._watched]
         if taken and any(True for _ in _tensors(result)):

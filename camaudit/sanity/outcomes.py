@@ -37,9 +37,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Remark:
-    """Why cells of a curve, a null or a table hold no value; None stands for "all of them".
+    """Why `count` cells hold no value, or (`outcome` None) what a reader must know of a layer.
 
-    Also used for layers: what was not randomised, or not as asked, and why (`outcome` None).
+    The cells lie among `seeds` × `steps` × `images` of `similarities`; for the null, seeds are
+    places of pairs, and a table has no steps.
     """
 
     reason: str
@@ -47,10 +48,11 @@ class Remark:
     check: str | None = None
     order: str | None = None
     method: str | None = None
-    similarity: str | None = None
-    seed: int | None = None
-    step: int | None = None
-    image: int | None = None
+    similarities: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
+    images: tuple[int, ...] = ()
+    count: int = 0
     layer: str | None = None
 
 

@@ -104,7 +104,7 @@ class Randomiser:
                 self._reset(layer, seed)
             else:
                 for slot in layer.slots:
-                    self._draw(slot, layer, seed, self.scheme)
+                    self._draw(slot, seed, self.scheme)
             for slot in layer.slots:
                 _settle(slot)
         return any(
@@ -146,7 +146,7 @@ class Randomiser:
     def _remark(self, name: str, reason: str) -> None:
         self._remarks.setdefault((name, reason), Remark(reason, layer=name))
 
-    def _draw(self, slot: Slot, layer: Layer, seed: int, scheme: Scheme) -> None:
+    def _draw(self, slot: Slot, seed: int, scheme: Scheme) -> None:
         """New values of one tensor by the scheme "he" or "permute"."""
         original = _effective(slot)
         if scheme == "permute":
@@ -157,9 +157,7 @@ class Randomiser:
         value = self._he(slot.name, slot.local, slot.owner, original, seed)
         self._assign(slot, value, seed)
 
-    def _he(
-        self, name: str, local: str, owner: nn.Module, original: Tensor, seed: int
-    ) -> Tensor:
+    def _he(self, name: str, local: str, owner: nn.Module, original: Tensor, seed: int) -> Tensor:
         fixed = _fixed(local, owner, original)
         if fixed is not None:
             return torch.full_like(original, fixed)
@@ -232,7 +230,7 @@ class Randomiser:
                 if own:
                     reason = "its module's initialiser leaves it out: drawn by He's law instead"
                     self._remark(slot.name, reason)
-                self._draw(slot, layer, seed, "he")
+                self._draw(slot, seed, "he")
 
     def _own(self, layer: Layer, reset: Any, seed: int) -> dict[str, Tensor]:
         """Run the module's own initialiser; the effective values of parametrised tensors."""

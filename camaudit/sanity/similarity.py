@@ -71,7 +71,9 @@ def prepare(saliency: Tensor, names: Sequence[SimilarityName] = SIMILARITIES) ->
     low, high = values.min(), values.max()
     if not low < high:
         return Prepared("the map is constant")
-    ranks = _ranks(values) if "spearman" in names or ("spearman-abs" in names and low >= 0) else None
+    ranks = (
+        _ranks(values) if "spearman" in names or ("spearman-abs" in names and low >= 0) else None
+    )
     absolute: Array | str | None = None
     if "spearman-abs" in names:
         absolute = ranks if low >= 0 else _ranks(np.abs(values))

@@ -79,7 +79,8 @@ class Suffix:
 
     def _whole(self, images: Tensor) -> Tensor:
         with torch.no_grad():
-            return self.trunk(images).detach()
+            activations: Tensor = self.trunk(images)
+        return activations.detach()
 
     def _run(
         self, images: Tensor, boundary: _Boundary | None, memory: Memory, wanted: set[Call]
@@ -210,11 +211,11 @@ def _owned(tensor: Tensor, call: Call, owners: dict[int, Call]) -> Tensor:
     return tensor
 
 
-class _Touch(TorchDispatchMode):
+class _Touch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes which of the watched tensors an operation reads or writes."""
 
     def __init__(self, owners: dict[int, Call]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._owners = owners
         self.calls: set[Call] = set()
 

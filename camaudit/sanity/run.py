@@ -1,0 +1,258 @@
+"""All sanity checks of one model in one pass: several methods, similarities, orders and seeds."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from camaudit.cut import Cut, cut_at
+from camaudit.errors import UsageError
+from camaudit.objective import Objective
+from camaudit.sanity.cascade import Batch, Cascade, prepare_cascade
+from camaudit.sanity.effect import Baseline, mean_of
+from camaudit.sanity.explain import Explainer
+from camaudit.sanity.null import null_pairs
+from camaudit.sanity.options import Options
+from camaudit.sanity.outcomes import Curve, Effect, Null, SanityResult, Table
+from camaudit.sanity.randomise import Randomiser
+from camaudit.sanity.smprt import noisy_views
+from camaudit.sanity.tables import data_randomisation, random_logit
+from camaudit.sanity.tally import Tally
+from camaudit.sanity.walk import MapSink, Walk
+
+__all__ = ["Progress", "run_sanity"]
+
+_ROWS = {"emprt": "seed", "random-logit": "draw", "data-randomisation": "model pair"}
+
+
+class Progress(Protocol):
+    """Told how far a run is; one unit of work is one batch through one check."""
+
+    def start(self, work: int) -> None:
+        """The checks begin; `work` units lie ahead."""
+
+    def stage(self, text: str) -> None:
+        """What happens now, in a few words."""
+
+    def advance(self, work: int) -> None:
+        """`work` units are done."""
+
+
+def run_sanity(
+    model: nn.Module,
+    layer: str,
+    images: Tensor,
+    *,
+    methods: Sequence[Explainer],
+    targets: Tensor | None = None,
+    objective: Objective | None = None,
+    options: Options | None = None,
+    permuted: nn.Module | None = None,
+    permuted_layer: str | None = None,
+    progress: Progress | None = None,
+    sink: MapSink | None = None,
+) -> SanityResult:
+    """Run the sanity checks of `options` on `model`, which is bit-identical afterwards.
+
+    Parameters
+    ----------
+    model: in eval mode, returning logits (N×C); layer: its target layer, as for `cut_at`.
+    images: N×C×H×W, as the model reads them.
+    methods: what explains, each a pure function of one capture, with labels of their own.
+    targets: the explained classes (N, int64), default the model's top-1; random models are
+        explained for the same classes.
+    permuted, permuted_layer: the model trained on permuted labels, for data randomisation, and
+        its target layer (default: `layer`).
+    progress: told how far the run is. sink: told every map as it is made.
+
+    Every cell of the result is a value or has its reason among the remarks. Raises
+    :class:`UsageError` for what cannot be done, the errors of `cut_at` for the layer, and
+    :class:`camaudit.errors.DegenerateModelError` where the original model's logits are not finite.
+    """
+    started = time.perf_counter()
+    options = options or Options()
+    _validate(images, methods, options, permuted)
+    run = _Run(methods, options, objective, progress, sink, len(images))
+    with torch.no_grad():
+        cascade = prepare_cascade(model, layer, images[:1])
+        twin = cut_at(permuted, permuted_layer or layer, images[:1]) if permuted else None
+    with cascade.randomiser(options.scheme) as weights:
+        if progress is not None:
+            progress.start(len(run.families) * -(-len(images) // options.batch_size))
+        for family in run.families:
+            run.family(family, cascade, twin, images, targets, weights)
+    result = run.result(cascade, weights)
+    seconds = {name: nanoseconds / 1e9 for name, nanoseconds in run.spent.items()}
+    result.timing.update(seconds, total=time.perf_counter() - started)
+    return result
+
+
+class _Run:
+    """One run's state: what has been found so far."""
+
+    def __init__(
+        self,
+        methods: Sequence[Explainer],
+        options: Options,
+        objective: Objective | None,
+        progress: Progress | None,
+        sink: MapSink | None,
+        count: int,
+    ) -> None:
+        self.methods, self.options, self.objective = list(methods), options, objective
+        self.progress, self.sink = progress, sink
+        self.count = count
+        self.tally = Tally(count)
+        self.spent: Counter[str] = Counter()
+        self.targets: list[int] = []
+        checks = set(options.checks)
+        plain = ["mprt" if "mprt" in checks else "emprt"] if {"mprt", "emprt"} & checks else []
+        others = ("smprt", "random-logit", "data-randomisation")
+        self.families = [*plain, *(check for check in others if check in checks)]
+
+    def family(
+        self,
+        family: str,
+        cascade: Cascade,
+        twin: Cut | None,
+        images: Tensor,
+        targets: Tensor | None,
+        weights: Randomiser,
+    ) -> None:
+        """One check, or two that share their captures, on all images."""
+        samples = self.options.samples if family == "smprt" else 1
+        step = max(1, self.options.batch_size // samples)
+        for first in range(0, len(images), step):
+            rows = slice(first, first + step)
+            batch = self._batch(family, cascade, images[rows], targets, rows)
+            if family in ("mprt", "emprt", "smprt"):
+                self._walk(family, cascade, samples).run(batch, weights, first=first)
+            elif family == "random-logit":
+                self._stage(f"{family}, images from {first + 1}")
+                random_logit(
+                    batch.original, self.methods, self.options, self.tally,
+                    first=first, objective=self.objective,
+                )  # fmt: skip
+            elif twin is not None:
+                self._stage(f"{family}, images from {first + 1}")
+                data_randomisation(
+                    batch.original, twin, self.methods, self.options, self.tally, first=first
+                )
+            if self.progress is not None:
+                self.progress.advance(1)
+
+    def _batch(
+        self, family: str, cascade: Cascade, images: Tensor, targets: Tensor | None, rows: slice
+    ) -> Batch:
+        """The batch, or its noisy views explained for the classes of the clean images."""
+        started = time.perf_counter()
+        given = None if targets is None else targets[rows]
+        if family == "smprt":
+            if len(self.targets) < min(rows.stop, self.count):
+                given = cascade.batch(images, targets=given, objective=self.objective).targets
+            else:
+                given = torch.tensor(self.targets[rows], device=images.device)
+            samples, noise = self.options.samples, self.options.noise
+            views = noisy_views(images, samples=samples, noise=noise, seed=self.options.seed)
+            classes = given.repeat_interleave(samples)
+            found = cascade.batch(views, targets=classes, objective=self.objective)
+            self._note(given, rows.start)
+        else:
+            found = cascade.batch(images, targets=given, objective=self.objective)
+            self._note(found.targets, rows.start)
+        self.spent["network"] += int(1e9 * (time.perf_counter() - started))
+        return found
+
+    def _note(self, targets: Tensor, first: int) -> None:
+        if len(self.targets) == first:
+            self.targets += targets.tolist()
+
+    def _walk(self, family: str, cascade: Cascade, samples: int) -> Walk:
+        return Walk(
+            cascade, self.methods, self.options, self.tally,
+            curve=None if family == "emprt" else family,
+            rise=family != "smprt" and "emprt" in self.options.checks,
+            samples=samples, sink=self.sink, spent=self.spent, stage=self._stage,
+        )  # fmt: skip
+
+    def _stage(self, text: str) -> None:
+        if self.progress is not None:
+            self.progress.stage(text)
+
+    def result(self, cascade: Cascade, weights: Randomiser) -> SanityResult:
+        """Curves, nulls, effects and tables of everything found."""
+        steps = {name: cascade.steps(name) for name in self.options.orders}
+        curves = tuple(
+            self.tally.curve(key, steps=len(cascade.order.layers))
+            for key in self.tally.keys
+            if key[1] not in (None, "null")
+        )
+        pairs = null_pairs(len(self.options.seeds))
+        nulls = {key: self._null(key, pairs) for key in self.tally.keys if key[1] == "null"}
+        return SanityResult(
+            settings={
+                **self.options.to_dict(),
+                "layer": cascade.cut.layer,
+                "methods": [method.label for method in self.methods],
+            },
+            layers=tuple(found.name for found in cascade.order.layers),
+            steps=tuple(step for name in steps if curves for step in steps[name]),
+            curves=curves,
+            nulls=tuple(nulls.values()),
+            effects=tuple(self._effects(curves, pairs)),
+            tables=tuple(self._tables()),
+            remarks=(*cascade.remarks, *weights.remarks, *self.tally.remarks()),
+            targets=tuple(self.targets),
+        )
+
+    def _null(
+        self, key: tuple[str, str | None, str, str], pairs: tuple[tuple[int, int], ...]
+    ) -> Null:
+        seeds = self.options.seeds
+        named = tuple((seeds[s], seeds[t]) for s, t in pairs)
+        return Null(key[0], key[2], key[3], named, self.tally.table(key))
+
+    def _effects(
+        self, curves: tuple[Curve, ...], pairs: tuple[tuple[int, int], ...]
+    ) -> list[Effect]:
+        effects = []
+        seed, seeds = self.options.seed, len(self.options.seeds)
+        for curve in curves:
+            null = self.tally.table((curve.check, "null", curve.method, curve.similarity))
+            base = Baseline(null, pairs, seeds=seeds, seed=seed)
+            for step in range(len(curve.values[0])):
+                cells = [rows[step] for rows in curve.values]
+                mean = mean_of(cells, seed=seed)
+                key = (curve.check, curve.order, curve.method, curve.similarity, step + 1)
+                effects.append(Effect(*key, mean, base.interval, base.distance(cells)))
+        return effects
+
+    def _tables(self) -> list[Table]:
+        found = []
+        for key in self.tally.keys:
+            check, order, method, figure = key
+            if order is None:
+                cells = self.tally.table(key)
+                mean = mean_of(cells, seed=self.options.seed)
+                found.append(Table(check, method, figure, _ROWS[check], cells, mean))
+        return found
+
+
+def _validate(
+    images: Tensor, methods: Sequence[Explainer], options: Options, permuted: nn.Module | None
+) -> None:
+    if images.ndim != 4 or not len(images):
+        raise UsageError(f"expected images N×C×H×W, N ≥ 1; got shape {tuple(images.shape)}")
+    labels = [method.label for method in methods]
+    if not labels or len(set(labels)) < len(labels):
+        raise UsageError(f"expected at least one method, each label once; got {labels}")
+    if "data-randomisation" in options.checks and permuted is None:
+        raise UsageError(
+            "data randomisation compares the model with one trained on permuted labels: give that "
+            "one too (camaudit train --permute-labels makes it)"
+        )

@@ -1,0 +1,103 @@
+"""Checks without a cascade: random logit, and data randomisation of two trained models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from camaudit.capture import Capture, capture
+from camaudit.cut import Cut
+from camaudit.errors import DegenerateModelError
+from camaudit.objective import Objective
+from camaudit.sanity.explain import Explained, Explainer, explain
+from camaudit.sanity.logit import other_classes
+from camaudit.sanity.options import Options
+from camaudit.sanity.outcomes import Outcome
+from camaudit.sanity.rows import Row, cells_of, rows_of
+from camaudit.sanity.tally import Tally
+from camaudit.sanity.unchanged import class_blind
+
+__all__ = ["data_randomisation", "random_logit"]
+
+
+def random_logit(
+    original: Capture,
+    methods: Sequence[Explainer],
+    options: Options,
+    tally: Tally,
+    *,
+    first: int,
+    objective: Objective | None = None,
+) -> None:
+    """Similarity of every method's maps of the explained class and of others, into `tally`.
+
+    Sixt et al. 2020. A method that reads nothing of the class is not scored. Draw d of every
+    image makes one head pass. `first` is the number of the capture's first image.
+    """
+    chosen = other_classes(
+        original.targets, original.logits.shape[1],
+        draws=options.draws, seed=options.seed, first=first,
+    )  # fmt: skip
+    before = [explain(method, original, seed=options.seed) for method in methods]
+    rows = [_rows(found, original, options) for found in before]
+    for draw, classes in enumerate(chosen):
+        other = original.explaining(objective or Objective(), targets=classes)
+        for method, found, old in zip(methods, before, rows, strict=True):
+            seen = explain(method, other, seed=options.seed)
+            blind = class_blind(found) if seen.maps is not None else None
+            new = _rows(seen, original, options, excused=blind)
+            _add(tally, "random-logit", method, options, draw, first, old, new)
+
+
+def data_randomisation(
+    original: Capture,
+    cut: Cut,
+    methods: Sequence[Explainer],
+    options: Options,
+    tally: Tally,
+    *,
+    first: int,
+) -> None:
+    """Similarity of every method's maps on two models, the second trained on permuted labels.
+
+    Adebayo et al. 2018, section 3.2: the same images and classes; `cut` is the second model's.
+    Where its logits are not finite every cell is an error.
+    """
+    twin: Capture | None = None
+    message = None
+    try:
+        twin = capture(cut, original.images, targets=original.targets, objective=None)
+    except DegenerateModelError as error:
+        message = f"the second model: {error}"
+    for method in methods:
+        old = _rows(explain(method, original, seed=options.seed), original, options)
+        seen = Explained(None, Outcome.ERROR, message, frozenset())
+        if twin is not None:
+            seen = explain(method, twin, seed=options.seed)
+        _add(
+            tally, "data-randomisation", method, options, 0, first,
+            old, _rows(seen, original, options),
+        )  # fmt: skip
+
+
+def _rows(
+    found: Explained, original: Capture, options: Options, *, excused: str | None = None
+) -> list[Row]:
+    size = original.size if options.resolution == "image" else None
+    parts = [(len(original), found)]
+    return rows_of(parts, samples=1, size=size, names=options.similarities, excused=excused)
+
+
+def _add(
+    tally: Tally,
+    check: str,
+    method: Explainer,
+    options: Options,
+    row: int,
+    first: int,
+    before: list[Row],
+    after: list[Row],
+) -> None:
+    names = options.similarities
+    for image, (old, new) in enumerate(zip(before, after, strict=True), start=first):
+        for name, cell in zip(names, cells_of(old, new, names), strict=True):
+            tally.add((check, None, method.label, name), (row, 1, image), cell)
