@@ -207,8 +207,8 @@ def prepare_cascade(model: nn.Module, layer: str, example: Tensor) -> Cascade:
     example: 1×C×H×W, an image that will be audited. Raises the errors of
     :func:`camaudit.cut.cut_at` and of :func:`camaudit.sanity.order.execution_order`.
     """
-    cut = cut_at(model, layer, example)
     order = execution_order(model, example)
+    cut = cut_at(model, layer, example)
     site = cut.trunk.site
     below = sum(not _ended(found, site.module, site.call) for found in order.layers)
     suffix = prepare_suffix(cut.trunk, order.layers[:below], example[:1].detach())

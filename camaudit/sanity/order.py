@@ -96,10 +96,11 @@ def execution_order(model: nn.Module, example: Tensor) -> Order:
     from `torch.nn` (or derived from one, or with running statistics) form one layer; raw
     parameters of other modules form one where the same call uses them first. A shared tensor
     counts where it is used first. What is not used, not floating-point or packed away is named
-    in the remarks. Raises :class:`ModelError` in training mode and for a model with nothing to
-    randomise.
+    in the remarks. Raises :class:`ModelError` in training mode, for TorchScript parts, and for a
+    model with nothing to randomise.
     """
     require_eval(model)
+    _require_python(model)
     slots = list(_slots(model))
     stored = [tensor for slot in slots for tensor in slot.stored]
     trace = _Trace(model, [*stored, *model.buffers()])
@@ -107,8 +108,7 @@ def execution_order(model: nn.Module, example: Tensor) -> Order:
     layers: list[Layer] = []
     remarks = [*_packed(model), *_kept(model, trace, slots)]
     for name, module, group in _groups(slots, trace):
-        opaque = is_library_layer(module) or isinstance(module, torch.jit.ScriptModule)
-        use = trace.first(group, module if opaque else None)
+        use = trace.first(group, module if is_library_layer(module) else None)
         if use is None:
             remarks.append(Remark("not used in a forward pass: left as it is", layer=name))
             continue
@@ -121,6 +121,15 @@ def execution_order(model: nn.Module, example: Tensor) -> Order:
         why = "; ".join(f"{remark.layer}: {remark.reason}" for remark in remarks)
         raise ModelError(f"the model has no weights that could be randomised ({why or 'none'})")
     return Order(tuple(layers), (*remarks, *_shared(model, layers)))
+
+
+def _require_python(model: nn.Module) -> None:
+    scripted = [n for n, m in model.named_modules() if isinstance(m, torch.jit.ScriptModule)]
+    if scripted:
+        raise ModelError(
+            f"layer {scripted[0]!r} is TorchScript, which allows no hooks: audit the network as "
+            "ordinary Python modules"
+        )
 
 
 def is_library_layer(module: nn.Module) -> bool:

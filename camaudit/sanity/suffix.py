@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from camaudit.cut import Trunk, answering, map_tensors
 from camaudit.errors import LayerError
@@ -25,6 +25,12 @@ from camaudit.sanity.order import Call, Layer
 from camaudit.sites import Reached
 
 __all__ = ["Memory", "Suffix", "prepare_suffix"]
+
+#: Functions that look at a tensor's form and not at its values.
+_METADATA = frozenset(
+    {"__get__", "size", "dim", "ndimension", "numel", "nelement", "stride", "__len__"}
+    | {"is_floating_point", "is_complex", "is_contiguous", "get_device", "element_size", "type"}
+)
 
 #: What module calls returned, for one batch of images.
 Memory = dict[Call, Any]
@@ -211,17 +217,19 @@ def _owned(tensor: Tensor, call: Call, owners: dict[int, Call]) -> Tensor:
     return tensor
 
 
-class _Touch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes which of the watched tensors an operation reads or writes."""
+class _Touch(TorchFunctionMode):
+    """Notes which of the watched tensors a torch function takes, unless for its shape alone."""
 
     def __init__(self, owners: dict[int, Call]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._owners = owners
         self.calls: set[Call] = set()
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        map_tensors(self._touched, [list(args), dict(kwargs or {})])
-        return func(*args, **(kwargs or {}))
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) or getattr(func, "__name__", "") not in _METADATA:
+            map_tensors(self._touched, [list(args), dict(kwargs or {})])
+        return result
 
     def _touched(self, tensor: Tensor) -> Tensor:
         call = self._owners.get(id(tensor))
@@ -283,8 +291,12 @@ def _cloned(value: Any) -> Any:
 
 
 def _like(tensor: Tensor) -> Tensor:
-    """A stand-in of the same shape that takes no memory, for what no operation reads."""
-    return tensor.new_zeros(()).expand(tensor.shape)
+    """A stand-in of the same shape that takes no memory, for what nothing reads.
+
+    It is NaN, so that a mistake would be seen.
+    """
+    value = torch.nan if tensor.is_floating_point() else 0
+    return tensor.new_full((), value).expand(tensor.shape)
 
 
 def _equal(found: Any, wanted: Any) -> bool:

@@ -1,0 +1,141 @@
+"""Every state of every order equals a model that was copied, randomised and run as a whole."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from camaudit.capture import capture
+from camaudit.cut import cut_at
+from camaudit.errors import UsageError
+from camaudit.sanity import ORDERS, Randomiser, execution_order, prepare_cascade
+from camaudit.sanity.cascade import State
+from tests.networks import CUTTABLE, build, images
+from tests.sanity.models import MODELS
+
+CASES = [(name, layers[-1]) for name, (_, layers) in CUTTABLE.items()]
+CASES += [(name, layer) for name, (_, layer) in MODELS.items()]
+CASES += [("residual", "blocks.0"), ("dense", "stem"), ("reused", "relu#2"), ("chain", "2")]
+
+
+def network(name: str) -> nn.Module:
+    return (MODELS[name][0]() if name in MODELS else build(name)).double()
+
+
+def random_layers(order: str, step: int, layers: int) -> list[int]:
+    places = list(range(layers))
+    return {
+        "top-down": places[layers - step :],
+        "bottom-up": places[:step],
+        "independent": places[step - 1 : step],
+        "all": places,
+    }[order]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("name", "layer"), CASES)
+def test_states_equal_copied_models(name: str, layer: str, order: Any) -> None:
+    model, x = network(name), images(3).double()
+    twin = copy.deepcopy(model)
+    cascade = prepare_cascade(model, layer, x[:1])
+    batch = cascade.batch(x)
+    other = execution_order(twin, x[:1])
+    with cascade.randomiser("he") as weights:
+        states: list[tuple[State, list[torch.Tensor]]] = []
+        for state in cascade.states(batch, order, 7, weights):
+            (part,) = state.parts
+            assert part.capture is not None
+            got = part.capture
+            states.append((state, [got.activations.clone(), got.gradients.clone(), got.logits]))
+    for state, (activations, gradients, logits) in states:
+        with Randomiser(twin, other) as plain:
+            for place in random_layers(order, state.step, len(other.layers)):
+                plain.randomise(other.layers[place], seed=7)
+            wanted = capture(cut_at(copy.deepcopy(twin), layer, x[:1]), x, targets=batch.targets)
+        torch.testing.assert_close(activations, wanted.activations, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(gradients, wanted.gradients, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(logits, wanted.logits, rtol=1e-12, atol=1e-12)
+
+
+def test_state_kept_on_a_module_is_found_and_the_whole_model_runs() -> None:
+    model, x = network("attributed"), images(2).double()
+    cascade = prepare_cascade(model, "mix", x[:1])
+    assert cascade.suffix.broken is not None
+    assert any("every step runs the whole model" in remark.reason for remark in cascade.remarks)
+
+
+@pytest.mark.parametrize("name", ["residual", "dense", "chain", "reused", "raw", "frozen"])
+def test_boundaries_are_proven(name: str) -> None:
+    layer = MODELS[name][1] if name in MODELS else CUTTABLE[name][1][-1]
+    assert prepare_cascade(network(name), layer, images(1).double()).suffix.broken is None
+
+
+def test_only_what_changed_runs() -> None:
+    model, x = build("residual"), images(2)
+    cascade = prepare_cascade(model, "blocks", x[:1])
+    batch = cascade.batch(x)
+    runs: list[str] = []
+    handles = [
+        module.register_forward_hook(
+            lambda module, _args, _output, name=name: (
+                runs.append(name) if "forward" not in vars(module) else None
+            )
+        )
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    with cascade.randomiser("he") as weights:
+        seen = []
+        for _ in cascade.states(batch, "top-down", 0, weights):
+            seen.append(list(runs))
+            runs.clear()
+    for handle in handles:
+        handle.remove()
+    assert seen[0] == []  # the head alone
+    assert seen[1] == ["blocks.1.conv2"]
+    assert seen[2] == seen[3 - 1] == ["blocks.1.conv2"]  # norm1 comes after conv1
+    assert seen[3] == ["blocks.1.conv1", "blocks.1.conv2"]
+    assert seen[-1][0] == "stem"
+
+
+def test_weights_are_the_originals_between_and_after_cascades_that_are_left_early() -> None:
+    model, x = build("chain"), images(2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    cascade = prepare_cascade(model, "5", x[:1])
+    batch = cascade.batch(x)
+    with cascade.randomiser("he") as weights:
+        walk = cascade.states(batch, "top-down", 0, weights)
+        next(walk)
+        next(walk)
+        walk.close()
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, before[name])
+
+
+def test_images_without_finite_logits_are_errors_of_their_own() -> None:
+    model, x = build("flat"), images(2)
+    cascade = prepare_cascade(model, "3", x[:1])
+    batch = cascade.batch(x)
+    x[1] = torch.inf  # after the original was captured
+    with cascade.randomiser("he") as weights:
+        *_, last = cascade.states(batch, "top-down", 0, weights)
+    assert [part.capture is None for part in last.parts] == [False, True]
+    assert "NaN or infinite" in (last.parts[1].message or "")
+
+
+def test_an_unknown_order_is_refused() -> None:
+    model, x = build("chain"), images(1)
+    cascade = prepare_cascade(model, "5", x)
+    with cascade.randomiser("he") as weights, pytest.raises(UsageError, match="top-down"):
+        next(cascade.states(cascade.batch(x), "sideways", 0, weights))  # type: ignore[arg-type]
+
+
+def test_a_model_without_weights_after_its_layer_is_named() -> None:
+    model, x = build("conv head"), images(1)
+    cascade = prepare_cascade(model, "head.0", x)
+    assert any("no layer after the target layer" in remark.reason for remark in cascade.remarks)
+    assert not any(step.above for step in cascade.steps("top-down"))
