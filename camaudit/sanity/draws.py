@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-__all__ = ["BLOCK", "key", "normal", "permuted"]
+__all__ = ["BLOCK", "fill_normal_", "key", "normal", "permuted"]
 
 BLOCK = 2**22  #: values that come from one generator
 
@@ -28,19 +28,34 @@ def normal(seed: int, name: str, count: int) -> Tensor:
     Block b of :data:`BLOCK` values comes from a generator of its own, seeded `key(seed, name, b)`.
     """
     values = torch.empty(count)
+    fill_normal_(values, seed, name)
+    return values
+
+
+def fill_normal_(tensor: Tensor, seed: int, name: str, std: float = 1.0) -> None:
+    """Write `std` times the numbers of :func:`normal` into a tensor, row by row.
+
+    The product is taken in float32. A large tensor is filled block by block in several threads,
+    for a second copy of it would cost more time than the numbers do.
+    """
+    flat = tensor.detach()
+    if not flat.is_contiguous() or flat.is_inference():
+        tensor.copy_(normal(seed, name, tensor.numel()).mul_(std).view(tensor.shape))
+        return
+    flat = flat.view(-1)
 
     def fill(block: int) -> None:
+        part = flat[block * BLOCK : (block + 1) * BLOCK]
         generator = torch.Generator().manual_seed(key(seed, name, block))
-        values[block * BLOCK : (block + 1) * BLOCK].normal_(generator=generator)
+        part.copy_(torch.empty(len(part)).normal_(generator=generator).mul_(std))
 
-    blocks = range(-(-count // BLOCK))
+    blocks = range(-(-len(flat) // BLOCK))
     if len(blocks) < 2:
         for block in blocks:
             fill(block)
-        return values
+        return
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         list(pool.map(fill, blocks))
-    return values
 
 
 def permuted(seed: int, name: str, tensor: Tensor) -> Tensor:

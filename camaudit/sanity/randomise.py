@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from camaudit.errors import UsageError
-from camaudit.sanity.draws import key, normal, permuted
+from camaudit.sanity.draws import fill_normal_, key, normal, permuted
 from camaudit.sanity.order import (
     STATISTICS,
     Layer,
@@ -61,6 +61,7 @@ class Randomiser:
         self._model = model
         self._order = order
         self._saved: dict[int, tuple[Tensor, Tensor]] = {}
+        self._changed: dict[Layer, None] = {}
         self._buffers: list[tuple[Tensor, Tensor]] = []
         self._attributes: list[tuple[nn.Module, str, Tensor, Tensor]] = []
         self._remarks: dict[tuple[str, str], Remark] = {}
@@ -99,6 +100,7 @@ class Randomiser:
         """
         self.restore(layer)
         self._save(layer)
+        self._changed[layer] = None
         with _writable(layer), torch.no_grad():
             if self.scheme == "module":
                 self._reset(layer, seed)
@@ -115,23 +117,22 @@ class Randomiser:
 
     def restore(self, layer: Layer | None = None) -> None:
         """Give `layer`, or every layer, its original weights back."""
-        layers = self._order.layers if layer is None else (layer,)
-        with torch.no_grad():
-            for slot in (slot for layer in layers for slot in layer.slots):
-                for tensor in slot.stored:
-                    if id(tensor) in self._saved:
+        for changed in list(self._changed) if layer is None else [layer]:
+            if changed in self._changed:
+                for slot in changed.slots:
+                    for tensor in slot.stored:
                         _write(tensor, self._saved[id(tensor)][1])
-            for layer in layers:
-                for buffer, value in self._buffers_of(layer.module):
+                for buffer, value in self._buffers_of(changed.module):
                     _write(buffer, value)
+                del self._changed[changed]
 
     def _give_back(self) -> None:
-        with torch.no_grad():
-            for tensor, value in [*self._saved.values(), *self._buffers]:
-                _write(tensor, value)
-            for module, name, kept, value in self._attributes:
-                _write(kept, value)
-                vars(module)[name] = kept
+        self.restore()
+        for buffer, value in self._buffers:
+            _write(buffer, value)
+        for module, name, kept, value in self._attributes:
+            _write(kept, value)
+            vars(module)[name] = kept
 
     def _buffers_of(self, module: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
         mine = {id(buffer) for buffer in module.buffers()}
@@ -154,23 +155,28 @@ class Randomiser:
             if _same(_effective(slot), original):
                 self._remark(slot.name, "its entries are all equal: permuting changes nothing")
             return
-        value = self._he(slot.name, slot.local, slot.owner, original, seed)
-        self._assign(slot, value, seed)
+        value = self._he(slot.name, slot.local, slot.owner, original)
+        if not isinstance(value, float):
+            self._assign(slot, value, seed)
+        elif _plain(slot):
+            fill_normal_(slot.stored[0], seed, slot.name, value)
+        else:
+            drawn = normal(seed, slot.name, original.numel()).mul_(value)
+            self._assign(slot, drawn.view(original.shape), seed)
 
-    def _he(self, name: str, local: str, owner: nn.Module, original: Tensor, seed: int) -> Tensor:
+    def _he(self, name: str, local: str, owner: nn.Module, original: Tensor) -> Tensor | float:
+        """Constant values of a tensor, or the standard deviation of its normal law."""
         fixed = _fixed(local, owner, original)
         if fixed is not None:
             return torch.full_like(original, fixed)
         library = is_library_layer(owner)
         if original.ndim >= 2 and (library or local == "weight"):
             axis = 1 if isinstance(owner, _TRANSPOSED) else 0
-            std = math.sqrt(2 * original.shape[axis] / max(original.numel(), 1))
-        else:
-            std = float(original.double().square().mean().sqrt())
-            if std == 0:
-                self._remark(name, "all zero, so it has no magnitude to draw from: it stays 0")
-        drawn = normal(seed, name, original.numel()).mul_(std)
-        return drawn.view(original.shape)
+            return math.sqrt(2 * original.shape[axis] / max(original.numel(), 1))
+        rms = float(original.double().square().mean().sqrt())
+        if rms == 0:
+            self._remark(name, "all zero, so it has no magnitude to draw from: it stays 0")
+        return rms
 
     def _assign(self, slot: Slot, value: Tensor, seed: int) -> None:
         """Write an effective tensor, through its parametrisation where it has one."""
@@ -198,10 +204,12 @@ class Randomiser:
                 slot.name,
                 "its parametrisation has no right inverse: the tensors behind it are drawn instead",
             )
-            values = [
-                self._he(f"{slot.name}.original{place}", "weight", slot.owner, stored, seed)
-                for place, stored in enumerate(slot.stored)
-            ]
+            values = []
+            for place, stored in enumerate(slot.stored):
+                name = f"{slot.name}.original{place}"
+                std = self._he(name, "original", slot.owner, stored)
+                drawn = normal(seed, name, stored.numel()).view(stored.shape)
+                values.append(drawn.mul_(std))
         values = values if isinstance(values, (tuple, list)) else [values]
         for stored, new in zip(slot.stored, values, strict=True):
             stored.copy_(new)
@@ -270,6 +278,12 @@ def _fixed(local: str, owner: nn.Module, tensor: Tensor) -> float | None:
     if isinstance(owner, _NORMALISATIONS) or has_statistics(owner):
         return {"weight": 1.0, "bias": 0.0}.get(local)
     return 0.0 if "bias" in local and tensor.ndim <= 1 else None
+
+
+def _plain(slot: Slot) -> bool:
+    """Whether a tensor is stored as it is used."""
+    hooked = any(hook.name == slot.local for hook in norm_hooks(slot.owner))
+    return not hooked and not parametrize.is_parametrized(slot.owner, slot.local)
 
 
 def _effective(slot: Slot) -> Tensor:
