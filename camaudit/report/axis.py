@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from camaudit.report import figures
 from camaudit.types import Summary
 
-__all__ = ["Axis", "Bar", "Tick", "axis", "bar", "share_scale"]
+__all__ = ["Axis", "Bar", "Tick", "anchored", "axis", "bar", "share_scale"]
 
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
 _MAX_TICKS = 6
@@ -71,12 +71,12 @@ def axis(summary: Sequence[Summary]) -> Axis:
         if share is not None and math.isfinite(share)
     ]
     maximum, marks = share_scale(shares)
-    ticks = tuple(_tick(mark / maximum, f"{100 * mark:.0f} %") for mark in marks)
+    ticks = tuple(anchored(mark / maximum, f"{100 * mark:.0f} %") for mark in marks)
     if not summary:
         return Axis(maximum, ticks, None)
     uniform = summary[0].uniform
     label = f"uniform map {figures.percent(uniform)}"
-    return Axis(maximum, ticks, _tick(uniform / maximum, label))
+    return Axis(maximum, ticks, anchored(uniform / maximum, label))
 
 
 def share_scale(shares: Sequence[float]) -> tuple[float, tuple[float, ...]]:
@@ -89,7 +89,8 @@ def share_scale(shares: Sequence[float]) -> tuple[float, tuple[float, ...]]:
     return maximum, tuple(mark for mark in marks if mark <= maximum + 1e-9)
 
 
-def _tick(position: float, label: str) -> Tick:
+def anchored(position: float, label: str) -> Tick:
+    """A tick at a share of the axis, its label kept inside."""
     place = round(100 * min(max(position, 0.0), 1.0), 2)
     anchor = "start" if place < _EDGE else "end" if place > 100 - _EDGE else "middle"
     return Tick(place, label, anchor)

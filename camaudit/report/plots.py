@@ -14,12 +14,14 @@ from itertools import pairwise
 
 from camaudit.report import figures
 from camaudit.report.axis import share_scale
+from camaudit.report.marks import Mark, every, named_ends, roomy, round_ones, y_mark
 
 __all__ = [
     "MARKERS",
     "PAIRED",
     "Curve",
     "Interval",
+    "Level",
     "Mark",
     "Plot",
     "Point",
@@ -39,10 +41,11 @@ MARKERS = ("disc", "square", "triangle", "diamond", "ring", "cross", "wedge", "p
 PAIRED = 1.1  # per cent between curves that share an x, so that none hides another
 _INSET = 4.0  # per cent left free at both ends of a numeric axis
 _CATEGORY_SHARE = 0.62  # of a category's width that its points are spread over
-_LETTER = 2.3  # per cent that a character takes on the narrowest page
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _MAX_MARKS = 6
-_MAX_LABELS = 8
+
+#: The values at the lower and the upper end of the y axis.
+_Scale = tuple[float, float]
 
 
 class Interval(StrEnum):
@@ -67,7 +70,7 @@ class Series:
     """A curve to be drawn: a value for every x, None where undefined.
 
     `low` and `high` are the ends of its intervals. `style` is None for a reference line, which
-    has neither markers nor a place beside the others.
+    has neither markers nor a place beside the others. A `faint` curve stands behind the others.
     """
 
     label: str
@@ -78,6 +81,7 @@ class Series:
     interval: Interval = Interval.NONE
     line: bool = True
     points: bool = True
+    faint: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,14 +104,16 @@ class Curve:
     band: str
     points: tuple[Point, ...]
     whiskers: bool
+    faint: bool
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A place on an axis with its label; the label is empty where there is no room for it."""
+class Level:
+    """A height across the whole plot with its interval; None where it has none."""
 
-    position: float
-    label: str
+    y: float | None
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,10 @@ class Span:
 
 @dataclass(frozen=True)
 class Plot:
-    """A line plot; with `categories`, its x marks stand in the middle of equal columns."""
+    """A line plot; with `categories`, its x marks stand in the middle of equal columns.
+
+    `level` and the vertical line `edge` are None where there is none.
+    """
 
     x_title: str
     y_title: str
@@ -129,6 +138,8 @@ class Plot:
     curves: tuple[Curve, ...]
     spans: tuple[Span, ...]
     categories: bool
+    level: Level | None
+    edge: float | None
 
 
 def style(number: int) -> Style:
@@ -205,35 +216,66 @@ def line_plot(
     log: bool = False,
     shares: bool = False,
     columns: Sequence[bool] = (),
+    names: Sequence[str] = (),
+    scale: tuple[float, float] | None = None,
+    level: tuple[float | None, float | None, float | None] | None = None,
+    edge: int | None = None,
 ) -> Plot:
-    """The plot of `series` over `x`, its y axis from 0 on; `titles` are those of x and y.
+    """The plot of `series` over `x`; `titles` are those of x and y.
 
-    With `shares` the y axis is one of percentages. `columns` puts each x, now a whole number, in
-    the middle of equal columns and marks those of them that are True.
+    The y axis runs from 0 on, or over `scale`; with `shares` it is one of percentages. `columns`
+    puts each x, now a whole number, in the middle of equal columns and marks those of them that
+    are True; `names` label them then, and a line stands before the column of number `edge`.
+    `level` is a mean with the ends of its interval, drawn over the whole width.
     """
     categories = _named(x)
     where = places([""] * len(x)) if columns else places(x, log=log)
-    maximum, marks = (share_scale if shares else amount_scale)(_heights(series))
-    labels = [value if isinstance(value, str) else figures.quantity(value, 4) for value in x]
-    if columns:
-        labels = _round_ones(x, labels)
+    (low, high), marks = _y_axis(series, scale, shares=shares)
     return Plot(
         x_title=titles[0],
         y_title=titles[1],
-        x_marks=_every(where, labels) if categories else _roomy(where, labels),
-        y_marks=tuple(
-            Mark(_height(mark, maximum), _y_label(mark, shares=shares)) for mark in marks
-        ),
-        curves=_curves(series, where, maximum, categories=categories, beside=not columns),
+        x_marks=_x_marks(x, where, columns=bool(columns), names=names),
+        y_marks=tuple(y_mark(mark, _height(mark, (low, high)), shares=shares) for mark in marks),
+        curves=_curves(series, where, (low, high), categories=categories, beside=not columns),
         spans=spans(columns),
         categories=categories,
+        level=None if level is None else _level(level, (low, high)),
+        edge=None if edge is None else round(100 * edge / len(x), 2),
     )
+
+
+def _y_axis(
+    series: Sequence[Series], scale: tuple[float, float] | None, *, shares: bool
+) -> tuple[tuple[float, float], tuple[float, ...]]:
+    """The ends of the y axis and the values that are marked on it."""
+    if scale is not None:
+        low, high = scale
+        return scale, tuple(low + (high - low) * number / 4 for number in range(5))
+    maximum, marks = (share_scale if shares else amount_scale)(_heights(series))
+    return (0.0, maximum), marks
+
+
+def _x_marks(
+    x: Sequence[float | str], where: Sequence[float], *, columns: bool, names: Sequence[str]
+) -> tuple[Mark, ...]:
+    labels = [value if isinstance(value, str) else figures.quantity(value, 4) for value in x]
+    if names:
+        return named_ends(where, names)
+    if columns:
+        labels = round_ones(x, labels)
+    return every(where, labels) if _named(x) else roomy(where, labels)
+
+
+def _level(level: tuple[float | None, float | None, float | None], scale: _Scale) -> Level:
+    mean, low, high = level
+    known = mean is not None and math.isfinite(mean)
+    return Level(_height(mean or 0.0, scale) if known else None, *_ends(low, high, scale))
 
 
 def _curves(
     series: Sequence[Series],
     where: Sequence[float],
-    maximum: float,
+    scale: _Scale,
     *,
     categories: bool,
     beside: bool,
@@ -245,7 +287,7 @@ def _curves(
         _curve(
             entry,
             where,
-            maximum,
+            scale,
             shift=0.0 if entry.style is None else next(shifts),
             categories=categories,
         )
@@ -263,9 +305,10 @@ def _heights(series: Sequence[Series]) -> list[float]:
     return [value for part in parts for value in part if value is not None and math.isfinite(value)]
 
 
-def _height(value: float, maximum: float) -> float:
+def _height(value: float, scale: _Scale) -> float:
     """The place of a value, from the top."""
-    return round(100 * (1 - min(max(value / maximum, 0.0), 1.0)), 2)
+    low, high = scale
+    return round(100 * (1 - min(max((value - low) / (high - low), 0.0), 1.0)), 2)
 
 
 def _shifts(where: Sequence[float], count: int, *, categories: bool) -> list[float]:
@@ -278,15 +321,15 @@ def _shifts(where: Sequence[float], count: int, *, categories: bool) -> list[flo
 
 
 def _curve(
-    series: Series, where: Sequence[float], maximum: float, *, shift: float, categories: bool
+    series: Series, where: Sequence[float], scale: _Scale, *, shift: float, categories: bool
 ) -> Curve:
     shown = range(len(where))
     low, high = (part or [None] * len(where) for part in (series.low, series.high))
-    ends = [_ends(low[number], high[number], maximum) for number in shown]
+    ends = [_ends(low[number], high[number], scale) for number in shown]
     points = [
         None
         if (value := series.values[number]) is None or not math.isfinite(value)
-        else Point(round(where[number] + shift, 2), _height(value, maximum), *ends[number])
+        else Point(round(where[number] + shift, 2), _height(value, scale), *ends[number])
         for number in shown
     ]
     reference = series.style is None
@@ -299,16 +342,17 @@ def _curve(
         band=_band(points) if series.interval is Interval.BAND else "",
         points=() if reference or not series.points else tuple(p for p in points if p is not None),
         whiskers=series.interval is Interval.WHISKERS,
+        faint=series.faint,
     )
 
 
 def _ends(
-    low: float | None, high: float | None, maximum: float
+    low: float | None, high: float | None, scale: _Scale
 ) -> tuple[float | None, float | None]:
     """The ends of an interval, both or none."""
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return None, None
-    return _height(low, maximum), _height(high, maximum)
+    return _height(low, scale), _height(high, scale)
 
 
 def _runs(points: Sequence[Point | None]) -> list[list[Point]]:
@@ -351,38 +395,3 @@ def _band(points: Sequence[Point | None]) -> str:
             lower = [f"{point.x:g} {point.low:g}" for point in reversed(run)]
             parts.append("M" + "L".join(upper + lower) + "Z")
     return "".join(parts)
-
-
-def _round_ones(x: Sequence[float | str], labels: Sequence[str]) -> list[str]:
-    """The labels of the multiples of a round number, at most eight of them or so."""
-    steps = (size * 10**power for power in range(9) for size in (1, 2, 5))
-    step = next(step for step in steps if len(x) <= _MAX_LABELS * step)
-    return [
-        label if float(value) % step == 0 else "" for value, label in zip(x, labels, strict=True)
-    ]
-
-
-def _every(where: Sequence[float], labels: Sequence[str]) -> tuple[Mark, ...]:
-    return tuple(Mark(place, label) for place, label in zip(where, labels, strict=True))
-
-
-def _roomy(where: Sequence[float], labels: Sequence[str]) -> tuple[Mark, ...]:
-    """All marks, with labels where there is room even on the narrowest page, from the last on."""
-    kept: list[int] = []
-    named = [number for number, label in enumerate(labels) if label]
-    for number in sorted(named, key=lambda number: (-where[number], -number)):
-        if not kept or not _close(kept[-1], number, where, labels):
-            kept.append(number)
-    return tuple(
-        Mark(place, labels[number] if number in kept else "") for number, place in enumerate(where)
-    )
-
-
-def _close(a: int, b: int, where: Sequence[float], labels: Sequence[str]) -> bool:
-    """Whether two labels, each centred on its place, would touch."""
-    needed = _LETTER * ((len(labels[a]) + len(labels[b])) / 2 + 1)
-    return abs(where[b] - where[a]) < needed
-
-
-def _y_label(mark: float, *, shares: bool) -> str:
-    return f"{100 * mark:.0f} %" if shares else figures.quantity(mark)
