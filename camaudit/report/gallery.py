@@ -111,11 +111,11 @@ class Wall:
     picture: str
 
 
-def jpeg_uri(pixels: NDArray[np.uint8], *, quality: int = 85) -> str:
-    """A photograph (uint8 H×W×3) as a JPEG data URI, at most 256 pixels on its longer side."""
+def jpeg_uri(pixels: NDArray[np.uint8], *, quality: int = 85, side: int = DISPLAY_SIDE) -> str:
+    """A photograph (uint8 H×W×3) as a JPEG data URI, at most `side` pixels on its longer side."""
     buffer = io.BytesIO()
     photo = Image.fromarray(pixels)
-    photo.thumbnail((DISPLAY_SIDE, DISPLAY_SIDE), Image.Resampling.LANCZOS)
+    photo.thumbnail((side, side), Image.Resampling.LANCZOS)
     photo.save(buffer, "JPEG", quality=quality, optimize=True)
     return _uri("jpeg", buffer)
 
@@ -137,14 +137,17 @@ def intensity(saliency: NDArray[np.floating]) -> NDArray[np.float64] | None:
     return shown
 
 
-def overlay_uri(saliency: NDArray[np.floating]) -> str | None:
-    """A map as a PNG data URI with opacity proportional to intensity; None if not drawable."""
+def overlay_uri(saliency: NDArray[np.floating], *, side: int = DISPLAY_SIDE) -> str | None:
+    """A map as a PNG data URI with opacity proportional to intensity; None if not drawable.
+
+    It has at most `side` pixels on its longer side.
+    """
     shown = intensity(saliency)
     if shown is None:
         return None
     picture = Image.fromarray(shown.astype(np.float32))
-    if max(picture.size) > DISPLAY_SIDE:
-        scale = DISPLAY_SIDE / max(picture.size)
+    if max(picture.size) > side:
+        scale = side / max(picture.size)
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         picture = picture.resize(size, Image.Resampling.BILINEAR)
     indices = np.rint(np.clip(np.asarray(picture), 0, 1) * (LEVELS - 1)).astype(np.uint8)
