@@ -169,9 +169,10 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that results.json holds; `claims`, `theory` and `data` only where there are any.
+    """Everything that results.json holds; parts from `claims` on only where there are any.
 
-    `summary` is over all images, `data` over those of each data set.
+    `summary` is over all images, `data` over those of each data set. `sanity` is what the sanity
+    checks found, and `families` of the methods' labels; the schema of results.json describes it.
     """
 
     camaudit: str
@@ -183,6 +184,7 @@ class Results:
     claims: list[Claim] = field(default_factory=list)
     theory: dict[str, Any] = field(default_factory=dict)
     data: list[DataSummary] = field(default_factory=list)
+    sanity: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -192,6 +194,7 @@ class Results:
             "claims": [_plain(asdict(claim)) for claim in self.claims],
             "theory": _plain(self.theory),
             "data": [_plain(asdict(entry)) for entry in self.data],
+            "sanity": _plain(self.sanity),
         }
         return {
             "schema": self.schema,

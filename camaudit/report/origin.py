@@ -38,6 +38,7 @@ def origin(results: Results) -> tuple[OriginGroup, ...]:
         "Dead zone": source.zone,
         "Settings": source.settings,
         "Theory": results.theory.get("setup") or {},
+        "Sanity checks": results.sanity.get("settings") or {},
         "Environment": {"camaudit": results.camaudit, **source.environment},
         "Timing": results.timing,
     }
