@@ -21,6 +21,7 @@ from rich.table import Table
 
 from camaudit.methods import METHODS, STANDARD, method_names, options_listing
 from camaudit.report.data_sets import data_tables
+from camaudit.report.sanity_table import sanity_tables
 from camaudit.report.table import terminal_table
 from camaudit.report.theory_tables import claims_table, mu_tables
 from camaudit.types import Results
@@ -93,10 +94,17 @@ class ConsoleProgress:
 def print_table(results: Results) -> None:
     """The results' table on stdout; a terminal narrower than 80 columns wraps its lines.
 
-    Where data sets were audited, the table of these follows.
+    Where data sets were audited, the table of these follows, and one for each sanity check; where
+    only sanity checks were run there is no other.
     Raises BrokenPipeError where nobody reads stdout any more.
     """
-    _print(lambda width: [terminal_table(results, width=width), *data_tables(results, width=width)])
+    _print(lambda width: _tables(results, width))
+
+
+def _tables(results: Results, width: int) -> list[Table]:
+    sanity = sanity_tables(results, width=width)
+    zone = [terminal_table(results, width=width)] if results.summary or not sanity else []
+    return [*zone, *data_tables(results, width=width), *sanity]
 
 
 def print_claims(results: Results) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from camaudit.report import figures
+from camaudit.report.names import CHECKS
 from camaudit.report.verdict import Segment
 from camaudit.types import Claim, ClaimOutcome
 
@@ -34,6 +35,7 @@ _TITLES = {
     "theory/dead-zone": "The dead zone",
     "theory/methods": "The other methods",
     "theory/control": "Controls",
+    **CHECKS,
 }
 _MOST_DIGITS = 17  # enough to tell any two floats apart
 

@@ -16,6 +16,8 @@ from camaudit.report.data_sets import data_view
 from camaudit.report.gallery import GalleryImage, legend_uri
 from camaudit.report.heatmaps import heat_scale
 from camaudit.report.panels import panels
+from camaudit.report.sanity import sanity_view
+from camaudit.report.sanity_pictures import SanityPicture
 from camaudit.report.theory import theory_view
 from camaudit.report.view import report_view, select_check
 from camaudit.types import Results
@@ -29,27 +31,39 @@ _UNPRINTABLE = re.compile(
 
 
 def render(
-    results: Results, gallery: Sequence[GalleryImage] = (), *, check: str | None = None
+    results: Results,
+    gallery: Sequence[GalleryImage] = (),
+    pictures: Sequence[SanityPicture] = (),
+    *,
+    check: str | None = None,
 ) -> str:
-    """The report as the text of one HTML file.
+    """The report as the text of one HTML file: the dead-zone audit, sanity checks, or both.
 
     Every value is escaped. The page's Content-Security-Policy forbids every request and admits
-    only the style and the script whose hashes it names. `check` picks one check where the
-    results hold several.
+    only the styles and the script whose hashes it names. `check` picks one check where the
+    summary holds several. Where only sanity checks were run, the page speaks of these alone;
+    `pictures` are their maps along the cascades.
 
     Raises
     ------
     UsageError
         if the results hold several checks and `check` names none of them.
+    AuditError
+        if lists of `results.sanity` that belong together differ in length.
     """
     environment = _environment()
     summary = select_check(results, check)
+    sanity = sanity_view(results, pictures)
+    styles = ("report.css", "theory.css", "sanity.css") if sanity else ("report.css",)
     page = environment.get_template("report.html.j2").render(
         view=report_view(results, check=check),
+        zone=bool(summary) or sanity is None,
+        sanity=sanity,
         table=data_view(results),
         panels=panels(gallery, summary, results.records),
         legend=legend_uri(),
-        policy=_policy(environment, "report.css"),
+        styles=styles,
+        policy=_policy(environment, *styles),
     )
     return _UNPRINTABLE.sub("\ufffd", page)
 

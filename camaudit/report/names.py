@@ -1,8 +1,8 @@
-"""Registry names and family names as a reader knows them from the literature."""
+"""Methods, sanity checks and similarities as a reader knows them from the literature."""
 
 from __future__ import annotations
 
-__all__ = ["title"]
+__all__ = ["CHECKS", "check_title", "order_title", "similarity_title", "title"]
 
 _TITLES = {
     "ablationcam": "AblationCAM",
@@ -43,6 +43,29 @@ _TITLES = {
     "xgradcam": "XGradCAM",
 }
 
+CHECKS = {
+    "mprt": "Model parameter randomisation (MPRT)",
+    "smprt": "Smooth MPRT (sMPRT)",
+    "emprt": "Efficient MPRT (eMPRT)",
+    "random-logit": "Random logit",
+    "data-randomisation": "Data randomisation",
+}
+
+_ORDERS = {
+    "top-down": "From the logits down",
+    "bottom-up": "From the input up",
+    "independent": "One layer at a time",
+    "all": "All layers at once",
+}
+
+_SIMILARITIES = {
+    "spearman": "Spearman",
+    "spearman-abs": "Spearman of absolute values",
+    "ssim": "SSIM",
+    "hog": "HOG",
+    "complexity rise": "Rise in complexity",
+}
+
 
 def title(name: str) -> str:
     """The usual spelling of a method's registry name; any other name as it is.
@@ -51,3 +74,22 @@ def title(name: str) -> str:
     ('EigenCAM', 'mycam')
     """
     return _TITLES.get(name, name)
+
+
+def check_title(check: str) -> str:
+    """The usual name of a sanity check; any other name as it is."""
+    return CHECKS.get(check, check)
+
+
+def order_title(order: str) -> str:
+    """The order of a cascade in words; any other name as it is.
+
+    >>> order_title("top-down")
+    'From the logits down'
+    """
+    return _ORDERS.get(order, order)
+
+
+def similarity_title(similarity: str) -> str:
+    """The usual name of a similarity of maps, or of a table's figure; any other as it is."""
+    return _SIMILARITIES.get(similarity, similarity)

@@ -43,6 +43,7 @@ _INSET = 4.0  # per cent left free at both ends of a numeric axis
 _CATEGORY_SHARE = 0.62  # of a category's width that its points are spread over
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _MAX_MARKS = 6
+_COARSE = 1.5  # the length of a fixed y axis from which every second quarter is marked
 
 #: The values at the lower and the upper end of the y axis.
 _Scale = tuple[float, float]
@@ -223,10 +224,11 @@ def line_plot(
 ) -> Plot:
     """The plot of `series` over `x`; `titles` are those of x and y.
 
-    The y axis runs from 0 on, or over `scale`; with `shares` it is one of percentages. `columns`
-    puts each x, now a whole number, in the middle of equal columns and marks those of them that
-    are True; `names` label them then, and a line stands before the column of number `edge`.
-    `level` is a mean with the ends of its interval, drawn over the whole width.
+    The y axis runs from 0 on, or over `scale` (quarters, at most from −1 to 1); with `shares` it
+    is one of percentages. `columns` puts each x, now a whole number, in the middle of equal columns
+    and marks those of them that are True; `names` label them then, and a line stands before the
+    column of number `edge`. `level` is a mean with the ends of its interval, drawn over the whole
+    width.
     """
     categories = _named(x)
     where = places([""] * len(x)) if columns else places(x, log=log)
@@ -250,7 +252,8 @@ def _y_axis(
     """The ends of the y axis and the values that are marked on it."""
     if scale is not None:
         low, high = scale
-        return scale, tuple(low + (high - low) * number / 4 for number in range(5))
+        step = 0.25 if high - low < _COARSE else 0.5
+        return scale, tuple(low + step * number for number in range(round((high - low) / step) + 1))
     maximum, marks = (share_scale if shares else amount_scale)(_heights(series))
     return (0.0, maximum), marks
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-__all__ = ["claims_table", "mu_tables"]
+__all__ = ["OUTCOMES", "claims_table", "frame", "mu_tables"]
 
-_OUTCOMES = {
+OUTCOMES = {
     ClaimOutcome.PASS: "green",
     ClaimOutcome.FAIL: "bold red",
     ClaimOutcome.INCONCLUSIVE: "yellow",
@@ -33,13 +33,13 @@ def claims_table(results: Results) -> Table:
     Beneath every claim that did not pass stands why. Text is printed literally: neither rich's
     markup nor terminal escapes in it take effect.
     """
-    table = _frame("Claims", "")
+    table = frame("Claims", "")
     table.add_column(literal("outcome"), no_wrap=True)
     table.add_column(literal("figure and bound"), no_wrap=True, max_width=30)
     table.add_column(literal("claim"), overflow="fold")
     for claim in results.claims:
         table.add_row(
-            literal(claim.outcome.value.upper(), _OUTCOMES[claim.outcome]),
+            literal(claim.outcome.value.upper(), OUTCOMES[claim.outcome]),
             literal(comparison(claim)),
             _statement(claim),
         )
@@ -73,7 +73,7 @@ def _statement(claim: Claim) -> Text:
 def _mu_table(network: Network, *, wide: bool) -> Table:
     glue = " " if wide else "\n"
     facts = [f"{label.lower()} {value}" for label, value in network.facts]
-    table = _frame(f"{network.name}: share of the map in the dead zone", "; ".join(facts))
+    table = frame(f"{network.name}: share of the map in the dead zone", "; ".join(facts))
     table.add_column(literal("method"), min_width=8, overflow="fold", vertical="top")
     for heading in (f"μ L1{glue}[95 % CI]", "unmasked\nμ L1", "n", "without\nfigure"):
         table.add_column(literal(heading), justify="right", no_wrap=True)
@@ -110,8 +110,8 @@ def _cells(row: Row, *, wide: bool) -> Sequence[Text]:
     )
 
 
-def _frame(title: str, note: str) -> Table:
-    """A table without columns."""
+def frame(title: str, note: str) -> Table:
+    """A table without columns, `title` above it and `note` dim beneath the title."""
     from rich import box
     from rich.table import Table
 
