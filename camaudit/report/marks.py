@@ -53,7 +53,7 @@ def shortened(name: str, longest: int = _LONGEST) -> str:
     """A name of at most `longest` characters, the beginning left out.
 
     >>> shortened("backbone.layer4.1.conv2"), shortened("fc")
-    ('….1.conv2', 'fc')
+    ('…4.1.conv2', 'fc')
     """
     return name if len(name) <= longest else "…" + name[1 - longest :]
 

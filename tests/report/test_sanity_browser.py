@@ -144,6 +144,14 @@ def test_pictures_and_their_overlay(browser: Any, report: Path) -> None:
         assert float(opacity) == pytest.approx(0.2)
 
 
+def test_tables_stay_legible_on_a_phone(browser: Any, report: Path) -> None:
+    with opened(browser, report, viewport=NARROW) as page:
+        for name in page.locator("table.stages tbody th").all():
+            assert name.bounding_box()["width"] > 90
+        for method in page.locator("table.unscored tbody th").all():
+            assert method.bounding_box()["height"] < 50
+
+
 def test_without_javascript_and_in_print(browser: Any, report: Path) -> None:
     with opened(browser, report, java_script_enabled=False, viewport=PHONE) as page:
         assert page.locator(".plot").first.is_visible()
