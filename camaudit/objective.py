@@ -66,6 +66,12 @@ class Score:
         against = None if self.against is None else self.against[start:stop]
         return replace(self, classes=self.classes[start:stop], against=against)
 
+    def repeated(self, times: int) -> Score:
+        """The scores of N·times images, of which each `times` in a row share one of these."""
+        against = None if self.against is None else self.against.repeat_interleave(times, dim=0)
+        classes = self.classes.repeat_interleave(times)
+        return replace(self, classes=classes, against=against)
+
     def coefficients(self, like: Tensor) -> Tensor:
         """`v` (N×C) with `s_n = v_n · logits_n`; `like` (M×C) gives width, dtype and device.
 

@@ -57,7 +57,8 @@ def steps_of(
     names = list(reversed(layers)) if order == "top-down" else list(layers)
     return [
         {"order": order, "number": number, "layer": name,
-         "above": order != "bottom-up" and layers.index(name) >= below}
+         "above": order != "bottom-up" and layers.index(name) >= below,
+         "random": 1 if order == "independent" else number}
         for number, name in enumerate(names, start=1)
     ]  # fmt: skip
 
@@ -252,9 +253,9 @@ def make_sanity(
     return {
         "settings": {
             "checks": list(checks), "orders": list(orders), "seeds": list(seeds), "scheme": "he",
-            "similarities": list(similarities), "resolution": "image", "samples": 10,
-            "noise": 0.1, "draws": 5, "batch_size": 8, "seed": 0, "layer": "features.14",
-            "methods": list(methods),
+            "similarities": list(similarities), "most_steps": None, "resolution": "image",
+            "samples": 10, "noise": 0.1, "draws": 5, "batch_size": 8, "seed": 0,
+            "layer": "features.14", "methods": list(methods),
         },
         "layers": list(layers),
         "steps": built.steps,
@@ -267,7 +268,6 @@ def make_sanity(
             {**notes, "layer": "head.scale", "reason": "its weights are all 0 and stay 0"},
         ],
         "targets": list(range(images)),
-        "timing": {"network": 1.5, "total": 3.25},
         "families": {method: FAMILIES.get(method, "gradient") for method in methods},
     }  # fmt: skip
 

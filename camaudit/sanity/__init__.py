@@ -8,7 +8,7 @@ sufficient for a map to be right.
 from camaudit.sanity.cascade import ORDERS, Cascade, OrderName, State, prepare_cascade
 from camaudit.sanity.emprt import complexity, complexity_rise
 from camaudit.sanity.explain import Explained, Explainer, explain
-from camaudit.sanity.options import CHECKS, Options
+from camaudit.sanity.options import CHECKS, Check, Options
 from camaudit.sanity.order import Layer, Order, execution_order
 from camaudit.sanity.outcomes import (
     Curve,
@@ -31,6 +31,7 @@ __all__ = [
     "SCHEMES",
     "SIMILARITIES",
     "Cascade",
+    "Check",
     "Curve",
     "Effect",
     "Explained",

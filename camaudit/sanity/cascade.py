@@ -22,7 +22,7 @@ from camaudit.sanity.outcomes import Remark, Step
 from camaudit.sanity.randomise import Randomiser, Scheme
 from camaudit.sanity.suffix import Memory, Suffix, prepare_suffix
 
-__all__ = ["ORDERS", "Batch", "Cascade", "OrderName", "Part", "State", "prepare_cascade"]
+__all__ = ["ORDERS", "Batch", "Bound", "Cascade", "OrderName", "Part", "State", "prepare_cascade"]
 
 OrderName = Literal["top-down", "bottom-up", "independent", "all"]
 ORDERS: tuple[OrderName, ...] = get_args(OrderName)
@@ -73,13 +73,15 @@ class Batch:
 class Cascade:
     """A model cut at its target layer, its layers in execution order, and their suffixes.
 
-    The first `below` layers run before the target layer has ended, the others after it.
+    The first `below` layers run before the target layer has ended, the others after it. Steps
+    end at the `measured` places of the order: what lies between two of them is randomised too.
     """
 
     cut: Cut
     order: Order
     below: int
     suffix: Suffix
+    measured: tuple[int, ...]
 
     @property
     def model(self) -> nn.Module:
@@ -90,6 +92,14 @@ class Cascade:
     def remarks(self) -> tuple[Remark, ...]:
         """What a reader must know of the layers."""
         notes = list(self.order.remarks)
+        layers, steps = len(self.order.layers), len(self.measured)
+        if steps < layers:
+            notes.append(
+                Remark(
+                    f"maps are compared at {steps} of {layers} layers, evenly spaced; a cascade "
+                    "randomises those between them too"
+                )
+            )
         if self.below == len(self.order.layers):
             notes.append(
                 Remark(
@@ -110,12 +120,15 @@ class Cascade:
     def steps(self, order: OrderName) -> tuple[Step, ...]:
         """The steps of an order, see :class:`Step`."""
         if order == "all":
-            return (Step(order, 1, "all layers", self.below == 0),)
-        places = self._places(order)
+            return (Step(order, 1, "all layers", self.below == 0, len(self.order.layers)),)
+        random = {place: done for done, place in enumerate(self._places(order), start=1)}
         return tuple(
-            Step(order, number, self.order.layers[place].name, self._above(order, place))
-            for number, place in enumerate(places, start=1)
-        )
+            Step(
+                order, number, self.order.layers[place].name, self._above(order, place),
+                1 if order == "independent" else random[place],
+            )
+            for number, place in enumerate(self._stops(order), start=1)
+        )  # fmt: skip
 
     def batch(
         self, images: Tensor, *, targets: Tensor | None = None, objective: Objective | None = None
@@ -146,19 +159,24 @@ class Cascade:
     ) -> Iterator[State]:
         original, memory = batch.original.activations, batch.memory
         activations, changed = original, False
-        for number, place in enumerate(self._places(order), start=1):
+        stops = {place: number for number, place in enumerate(self._stops(order), start=1)}
+        for place in self._places(order):
+            if order == "independent" and place not in stops:
+                continue
             layer = self.order.layers[place]
             differs = weights.randomise(layer, seed=seed)
             changed = differs or (changed and order != "independent")
             if place < self.below and order == "bottom-up":
                 activations, memory = self.suffix.advance(batch.images, place, memory)
-            elif place < self.below:
+            elif place < self.below and place in stops:
                 activations = self.suffix.run(batch.images, place, memory)
             elif order != "bottom-up":
                 activations = original
+            if place not in stops:
+                continue
             above = self._above(order, place)
             parts = self._captured(batch, activations)
-            yield State(order, seed, number, above, changed, parts)
+            yield State(order, seed, stops[place], above, changed, parts)
             if order == "independent":
                 weights.restore(layer)
 
@@ -175,6 +193,10 @@ class Cascade:
     def _places(self, order: OrderName) -> Sequence[int]:
         places = range(len(self.order.layers))
         return places[::-1] if order == "top-down" else places
+
+    def _stops(self, order: OrderName) -> Sequence[int]:
+        """The measured places, in the order in which they come."""
+        return self.measured[::-1] if order == "top-down" else self.measured
 
     def _above(self, order: OrderName, place: int) -> bool:
         if order == "bottom-up":
@@ -195,16 +217,19 @@ class Cascade:
         known = _Known(self.cut, images, activations[start:stop])
         score = batch.original.objective.rows(start, stop)
         try:
-            seen = capture(known, images, targets=score.classes, objective=_Bound(score))
+            seen = capture(known, images, targets=score.classes, objective=Bound(score))
         except DegenerateModelError as error:
             return Part(start, stop, None, str(error))
         return Part(start, stop, seen)
 
 
-def prepare_cascade(model: nn.Module, layer: str, example: Tensor) -> Cascade:
+def prepare_cascade(
+    model: nn.Module, layer: str, example: Tensor, *, most_steps: int | None = None
+) -> Cascade:
     """Cut `model` at `layer`, order its layers and prove their boundaries on one image.
 
-    example: 1×C×H×W, an image that will be audited. Raises the errors of
+    example: 1×C×H×W, an image that will be audited. most_steps: how many layers to measure at,
+    evenly spaced with the first and the last among them; None for all. Raises the errors of
     :func:`camaudit.cut.cut_at` and of :func:`camaudit.sanity.order.execution_order`.
     """
     order = execution_order(model, example)
@@ -212,7 +237,15 @@ def prepare_cascade(model: nn.Module, layer: str, example: Tensor) -> Cascade:
     site = cut.trunk.site
     below = sum(not _ended(found, site.module, site.call) for found in order.layers)
     suffix = prepare_suffix(cut.trunk, order.layers[:below], example[:1].detach())
-    return Cascade(cut, order, below, suffix)
+    return Cascade(cut, order, below, suffix, _spaced(len(order.layers), most_steps))
+
+
+def _spaced(layers: int, most: int | None) -> tuple[int, ...]:
+    """At most `most` places of `layers`, the first and the last among them."""
+    if most is None or most >= layers:
+        return tuple(range(layers))
+    ends = layers - 1
+    return tuple((2 * number * ends + most - 1) // (2 * (most - 1)) for number in range(most))
 
 
 def _ended(layer: Layer, module: nn.Module, call: int) -> bool:
@@ -252,7 +285,7 @@ class _Known(Cut):
         return self._base[0].stages(example)
 
 
-class _Bound(Objective):
+class Bound(Objective):
     """An objective that is the original's score, whatever the logits are now."""
 
     def __init__(self, score: Score) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
+
+from camaudit.sanity.similarity import is_constant
 
 __all__ = ["BINS", "complexity", "complexity_rise"]
 
@@ -17,15 +20,16 @@ def complexity(saliency: Tensor, *, bins: int = BINS) -> tuple[float | None, str
     value (Hedström et al. 2024, Sanity Checks Revisited, eq. 4). Undefined for a map that is
     constant or not finite.
     """
-    values = saliency.detach().cpu().double().numpy()
+    raw = saliency.detach().cpu()
+    values = (raw if raw.dtype in (torch.float32, torch.float64) else raw.float()).numpy()
     if not np.isfinite(values).all():
         return None, "the map is not finite"
-    if not values.min() < values.max():
+    if is_constant(values):
         return None, "the map is constant"
     try:
-        counts, _ = np.histogram(values, bins=bins)
+        counts, _ = np.histogram(values.astype(np.float64), bins=bins)
     except ValueError:  # too few numbers between the least and the largest value for the bins
-        return None, "the map is constant to rounding"
+        return None, "the map is constant but for the last digits"
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log(shares)).sum()), None
 

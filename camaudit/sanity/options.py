@@ -26,9 +26,11 @@ class Options:
 
     checks: what to run. orders: cascades of MPRT and sMPRT. seeds: those of the random weights;
     six are the fewest that give intervals. scheme: how weights are drawn. similarities: how maps
-    are compared. resolution: "image" compares maps upsampled to the image, "native" as returned.
-    samples, noise: of sMPRT. draws: other classes an image for random logit. batch_size: images
-    at a time (views count). seed: of seeded methods, noise, draws and intervals.
+    are compared. most_steps: at how many layers of a cascade, evenly spaced, the first and the
+    last among them; None for all. resolution: "image" compares maps upsampled to the image,
+    "native" as returned. samples, noise: of sMPRT. draws: other classes an image for random
+    logit. batch_size: images at a time (views count). seed: of seeded methods, noise, draws and
+    intervals.
     """
 
     checks: tuple[Check, ...] = ("mprt",)
@@ -36,6 +38,7 @@ class Options:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
     scheme: Scheme = "he"
     similarities: tuple[SimilarityName, ...] = SIMILARITIES
+    most_steps: int | None = None
     resolution: Resolution = "image"
     samples: int = SAMPLES
     noise: float = NOISE
@@ -54,6 +57,8 @@ class Options:
         for name in ("samples", "draws", "batch_size"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if self.most_steps is not None and self.most_steps < 2:
+            raise UsageError(f"most_steps must be at least 2; got {self.most_steps}")
         if not self.noise > 0:
             raise UsageError(f"noise must be positive; got {self.noise}")
 

@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Step:
-    """Step `number` (from 1) of a cascade: `layer` is randomised, all earlier ones' stay so.
+    """Step `number` (from 1) of a cascade: the layers up to `layer` are random, `random` in all.
 
     In the independent order `layer` is random alone, in the order "all" it is "all layers".
     `above`: every layer that is random now runs after the target layer, whose maps are unchanged.
@@ -33,6 +33,7 @@ class Step:
     number: int
     layer: str
     above: bool
+    random: int
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Protocol
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from camaudit.cut import Cut, cut_at
 from camaudit.errors import UsageError
 from camaudit.objective import Objective
-from camaudit.sanity.cascade import Batch, Cascade, prepare_cascade
+from camaudit.sanity.cascade import Batch, Bound, Cascade, prepare_cascade
 from camaudit.sanity.effect import Baseline, mean_of
 from camaudit.sanity.explain import Explainer
 from camaudit.sanity.null import null_pairs
@@ -31,7 +32,7 @@ _ROWS = {"emprt": "seed", "random-logit": "draw", "data-randomisation": "model p
 
 
 class Progress(Protocol):
-    """Told how far a run is; one unit of work is one batch through one check."""
+    """Told how far a run is; one unit of work is one batch through one model or class."""
 
     def start(self, work: int) -> None:
         """The checks begin; `work` units lie ahead."""
@@ -79,11 +80,11 @@ def run_sanity(
     _validate(images, methods, options, permuted)
     run = _Run(methods, options, objective, progress, sink, len(images))
     with torch.no_grad():
-        cascade = prepare_cascade(model, layer, images[:1])
+        cascade = prepare_cascade(model, layer, images[:1], most_steps=options.most_steps)
         twin = cut_at(permuted, permuted_layer or layer, images[:1]) if permuted else None
     with cascade.randomiser(options.scheme) as weights:
         if progress is not None:
-            progress.start(len(run.families) * -(-len(images) // options.batch_size))
+            progress.start(sum(run.work(family, cascade) for family in run.families))
         for family in run.families:
             run.family(family, cascade, twin, images, targets, weights)
     result = run.result(cascade, weights)
@@ -115,6 +116,24 @@ class _Run:
         others = ("smprt", "random-logit", "data-randomisation")
         self.families = [*plain, *(check for check in others if check in checks)]
 
+    def step(self, family: str) -> int:
+        """Images in a batch of a check; the views of sMPRT count."""
+        return max(1, self.options.batch_size // self._views(family))
+
+    def _views(self, family: str) -> int:
+        return self.options.samples if family == "smprt" else 1
+
+    def work(self, family: str, cascade: Cascade) -> int:
+        """What a check adds to the progress."""
+        orders, seeds = self.options.orders, len(self.options.seeds)
+        states = seeds * len(cascade.measured) * len(orders)
+        if family == "emprt":
+            states = seeds
+        elif "top-down" not in orders and "bottom-up" not in orders:
+            states += seeds  # for the null
+        models = {"random-logit": 1, "data-randomisation": 1}.get(family, states)
+        return models * -(-self.count // self.step(family))
+
     def family(
         self,
         family: str,
@@ -125,8 +144,7 @@ class _Run:
         weights: Randomiser,
     ) -> None:
         """One check, or two that share their captures, on all images."""
-        samples = self.options.samples if family == "smprt" else 1
-        step = max(1, self.options.batch_size // samples)
+        samples, step = self._views(family), self.step(family)
         for first in range(0, len(images), step):
             rows = slice(first, first + step)
             batch = self._batch(family, cascade, images[rows], targets, rows)
@@ -138,13 +156,17 @@ class _Run:
                     batch.original, self.methods, self.options, self.tally,
                     first=first, objective=self.objective,
                 )  # fmt: skip
+                self._advance()
             elif twin is not None:
                 self._stage(f"{family}, images from {first + 1}")
                 data_randomisation(
                     batch.original, twin, self.methods, self.options, self.tally, first=first
                 )
-            if self.progress is not None:
-                self.progress.advance(1)
+                self._advance()
+
+    def _advance(self) -> None:
+        if self.progress is not None:
+            self.progress.advance(1)
 
     def _batch(
         self, family: str, cascade: Cascade, images: Tensor, targets: Tensor | None, rows: slice
@@ -152,19 +174,13 @@ class _Run:
         """The batch, or its noisy views explained for the classes of the clean images."""
         started = time.perf_counter()
         given = None if targets is None else targets[rows]
-        if family == "smprt":
-            if len(self.targets) < min(rows.stop, self.count):
-                given = cascade.batch(images, targets=given, objective=self.objective).targets
-            else:
-                given = torch.tensor(self.targets[rows], device=images.device)
+        found = cascade.batch(images, targets=given, objective=self.objective)
+        self._note(found.targets, rows.start)
+        if family == "smprt":  # the clean image says what is explained
             samples, noise = self.options.samples, self.options.noise
             views = noisy_views(images, samples=samples, noise=noise, seed=self.options.seed)
-            classes = given.repeat_interleave(samples)
-            found = cascade.batch(views, targets=classes, objective=self.objective)
-            self._note(given, rows.start)
-        else:
-            found = cascade.batch(images, targets=given, objective=self.objective)
-            self._note(found.targets, rows.start)
+            score = found.original.objective.repeated(samples)
+            found = cascade.batch(views, targets=score.classes, objective=Bound(score))
         self.spent["network"] += int(1e9 * (time.perf_counter() - started))
         return found
 
@@ -178,6 +194,7 @@ class _Run:
             curve=None if family == "emprt" else family,
             rise=family != "smprt" and "emprt" in self.options.checks,
             samples=samples, sink=self.sink, spent=self.spent, stage=self._stage,
+            advance=self._advance,
         )  # fmt: skip
 
     def _stage(self, text: str) -> None:
@@ -188,7 +205,7 @@ class _Run:
         """Curves, nulls, effects and tables of everything found."""
         steps = {name: cascade.steps(name) for name in self.options.orders}
         curves = tuple(
-            self.tally.curve(key, steps=len(cascade.order.layers))
+            self.tally.curve(key, steps=len(cascade.measured))
             for key in self.tally.keys
             if key[1] not in (None, "null")
         )
@@ -238,9 +255,18 @@ class _Run:
             check, order, method, figure = key
             if order is None:
                 cells = self.tally.table(key)
-                mean = mean_of(cells, seed=self.options.seed)
+                # draws are nested in images: no two images share the class of a draw
+                averaged = [_by_image(cells)] if check == "random-logit" else cells
+                mean = mean_of(averaged, seed=self.options.seed)
                 found.append(Table(check, method, figure, _ROWS[check], cells, mean))
         return found
+
+
+def _by_image(cells: Sequence[Sequence[float | None]]) -> list[float | None]:
+    """Each image's mean over its rows that have a value."""
+    images = zip(*cells, strict=True)
+    columns = [[value for value in column if value is not None] for column in images]
+    return [fmean(column) if column else None for column in columns]
 
 
 def _validate(

@@ -18,13 +18,22 @@ from torch import Tensor
 
 from camaudit.errors import UsageError
 
-__all__ = ["SIMILARITIES", "Prepared", "SimilarityName", "compare", "prepare", "similarity"]
+__all__ = [
+    "SIMILARITIES",
+    "Prepared",
+    "SimilarityName",
+    "compare",
+    "is_constant",
+    "prepare",
+    "similarity",
+]
 
 SimilarityName = Literal["spearman", "spearman-abs", "ssim", "hog"]
 SIMILARITIES: tuple[SimilarityName, ...] = get_args(SimilarityName)
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
+_ULPS = 16
 _RADIUS = 5  #: the 11 taps of SSIM's Gaussian, σ = 1.5
 _SIGMA = 1.5
 _CELL = 16  #: pixels a side of a HOG cell
@@ -68,15 +77,15 @@ def prepare(saliency: Tensor, names: Sequence[SimilarityName] = SIMILARITIES) ->
     values = (raw if raw.dtype in (torch.float32, torch.float64) else raw.float()).numpy()
     if not np.isfinite(values).all():
         return Prepared("the map is not finite")
-    low, high = values.min(), values.max()
-    if not low < high:
+    if is_constant(values):
         return Prepared("the map is constant")
+    low = values.min()
     ranks = (
         _ranks(values) if "spearman" in names or ("spearman-abs" in names and low >= 0) else None
     )
     absolute: Array | str | None = None
     if "spearman-abs" in names:
-        absolute = ranks if low >= 0 else _ranks(np.abs(values))
+        absolute = ranks if low >= 0 else _absolute_ranks(np.abs(values))
     unit: Array | None = None
     if "ssim" in names or "hog" in names:
         unit = values.astype(np.float64)
@@ -112,6 +121,20 @@ def compare(name: SimilarityName, a: Prepared, b: Prepared) -> tuple[float | Non
     if name == "ssim":
         return _ssim(left, right), None
     return float(np.clip(left @ right, -1.0, 1.0)), None
+
+
+def is_constant(values: np.ndarray[Any, Any]) -> bool:
+    """Whether finite values are one number, but for rounding in their own dtype.
+
+    `max − min ≤ 16 ε max|x|`: a constant map that was averaged or upsampled differs by some ε, and
+    the ranks of that noise would say something of nothing.
+    """
+    low, high = float(values.min()), float(values.max())
+    return high - low <= _ULPS * float(np.finfo(values.dtype).eps) * max(-low, high)
+
+
+def _absolute_ranks(values: np.ndarray[Any, Any]) -> Array | str:
+    return "the map's absolute values are constant" if is_constant(values) else _ranks(values)
 
 
 def _ranks(values: np.ndarray[Any, Any]) -> Array | str:

@@ -8,6 +8,7 @@ from camaudit.capture import Capture, capture
 from camaudit.cut import Cut
 from camaudit.errors import DegenerateModelError
 from camaudit.objective import Objective
+from camaudit.sanity.cascade import Bound
 from camaudit.sanity.explain import Explained, Explainer, explain
 from camaudit.sanity.logit import other_classes
 from camaudit.sanity.options import Options
@@ -59,13 +60,14 @@ def data_randomisation(
 ) -> None:
     """Similarity of every method's maps on two models, the second trained on permuted labels.
 
-    Adebayo et al. 2018, section 3.2: the same images and classes; `cut` is the second model's.
+    Adebayo et al. 2018, section 3.2: the same images and scores; `cut` is the second model's.
     Where its logits are not finite every cell is an error.
     """
     twin: Capture | None = None
     message = None
     try:
-        twin = capture(cut, original.images, targets=original.targets, objective=None)
+        score = original.objective
+        twin = capture(cut, original.images, targets=score.classes, objective=Bound(score))
     except DegenerateModelError as error:
         message = f"the second model: {error}"
     for method in methods:

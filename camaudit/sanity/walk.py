@@ -34,7 +34,8 @@ class Walk:
 
     curve: "mprt", "smprt" or None for eMPRT alone; rise: whether eMPRT is asked for. `samples`
     views an image stand in the batch, `first` is the number of its first image, `size` that of
-    the images. `spent` counts seconds by kind, `stage` is told what is done.
+    the images. `spent` counts seconds by kind, `stage` is told what is done,
+    `advance` after every state.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class Walk:
         sink: MapSink | None,
         spent: Counter[str],
         stage: Callable[[str], None],
+        advance: Callable[[], None],
     ) -> None:
         self._cascade, self._methods, self._options = cascade, list(methods), options
         self._tally, self._curve, self._rise, self._samples = tally, curve, rise, samples
         self._sink, self._spent, self._stage = sink, spent, stage
+        self._advance = advance
 
     def run(self, batch: Batch, weights: Randomiser, *, first: int) -> None:
         """Every order and seed, then the null and eMPRT from the states that are wholly random."""
@@ -90,6 +93,7 @@ class Walk:
             if order != "all":
                 self._score(state, place, rows)
                 self._show(rows, order, seed, state.step)
+            self._advance()
             started = time.perf_counter()
         return rows
 

@@ -312,8 +312,9 @@ def _array(values: Tensor) -> np.ndarray:
 
 
 def is_constant(values: np.ndarray) -> bool:
-    """Whether all entries are one number."""
-    return bool(values.max() == values.min())
+    """Whether all entries are one number, but for 16 units in the last place of float64."""
+    spread = values.max() - values.min()
+    return bool(spread <= 16 * 2.0**-52 * np.abs(values).max())
 
 
 def minmax(values: np.ndarray) -> np.ndarray:
@@ -365,7 +366,6 @@ def compared(name: str, a: np.ndarray, b: np.ndarray) -> Value:
 def unchanged(
     setting: Setting,
     check: str,
-    order: str,
     method: str,
     random: Sequence[Layer],
     other: nn.Module,
@@ -373,13 +373,13 @@ def unchanged(
 ) -> bool:
     """Whether the map could not have changed, whatever the method makes of its inputs.
 
-    (a) only activations were read and all random layers run after the target layer; (b) the one
+    (a) only activations were read and all random layers run after the target layer; (b) every
     random layer got the weights that it had; (c) only activations and gradients were read, and
     they are the same, bit for bit.
     """
     reads = setting.reads[method]
     label = class_of(setting, image)
-    if order == "independent" and same_weights(setting.model, other, random):
+    if same_weights(setting.model, other, random):
         return True
     above = all(layer.after for layer in random)
     if above and "activations" in reads and reads <= {"images", "activations", "targets"}:
@@ -413,12 +413,11 @@ def pair(
 
 
 def cell(
-    setting: Setting, check: str, order: str, method: str, random: Sequence[Layer], seed: int,
-    image: int,
+    setting: Setting, check: str, method: str, random: Sequence[Layer], seed: int, image: int
 ) -> dict[str, Value]:  # fmt: skip
     """Every similarity with the original's map where these layers are random."""
     other = rewritten(setting.model, random, setting.scheme, seed)
-    if unchanged(setting, check, order, method, random, other, image):
+    if unchanged(setting, check, method, random, other, image):
         return dict.fromkeys(setting.similarities)
     return pair(setting, check, method, setting.model, other, image)
 
@@ -431,7 +430,7 @@ def cascade(setting: Setting, check: str, order: str, method: str) -> dict[str, 
             found[name].append([])
         for random in steps(order, setting.layers):
             cells = [
-                cell(setting, check, order, method, random, seed, image)
+                cell(setting, check, method, random, seed, image)
                 for image in range(len(setting.images))
             ]
             for name in setting.similarities:
@@ -475,8 +474,14 @@ def effects(values: list[list[Row]], nulls: Mapping[tuple[int, int], Row]) -> li
 # the other checks
 
 
-def entropy(values: np.ndarray) -> float:
-    """H = −Σ p ln p of the 100-bin histogram between the map's minimum and its maximum."""
+def entropy(values: np.ndarray) -> Value:
+    """H = −Σ p ln p of the 100-bin histogram between the map's minimum and its maximum.
+
+    None where the two are so close that the bins have no width.
+    """
+    edges = np.linspace(values.min(), values.max(), 101)
+    if not bool((np.diff(edges) > 0).all()):
+        return None
     counts, _ = np.histogram(values, bins=100)
     shares = [count / values.size for count in counts.tolist()]
     return -math.fsum(share * math.log(share) for share in shares if share > 0)
@@ -490,13 +495,14 @@ def emprt(setting: Setting, method: str) -> list[Row]:
         for image in range(len(setting.images)):
             label = class_of(setting, image)
             other = rewritten(setting.model, setting.layers, setting.scheme, seed)
-            entropies = []
+            entropies: list[float] = []
             for model in (setting.model, other):
                 found = raw_map(setting, method, model, image, label, setting.target)
                 if found is None or not bool(torch.isfinite(found).all()):
                     continue
-                if not is_constant(_array(found)):
-                    entropies.append(entropy(_array(found)))
+                complexity = None if is_constant(_array(found)) else entropy(_array(found))
+                if complexity is not None:
+                    entropies.append(complexity)
             if len(entropies) < 2:
                 row.append(None)
             else:

@@ -94,7 +94,9 @@ def test_every_cell_has_a_value_or_a_reason(result: SanityResult) -> None:
 def test_the_result_is_json(result: SanityResult) -> None:
     plain = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert plain["layers"] == ["0", "2", "5", "8"]
-    assert plain["steps"][0] == {"order": "top-down", "number": 1, "layer": "8", "above": True}
+    assert plain["steps"][0] == {
+        "order": "top-down", "number": 1, "layer": "8", "above": True, "random": 1,
+    }  # fmt: skip
 
 
 def test_eigencam_is_not_scored_while_only_later_layers_are_random(result: SanityResult) -> None:
