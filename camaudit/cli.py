@@ -189,6 +189,62 @@ def _bytes(_context: click.Context, _option: Any, value: str | None) -> int | No
 )
 @click.option("--compile", is_flag=True, help="Run masked images through torch.compile.")
 @click.option(
+    "--checks",
+    callback=_names,
+    default="dead-zone",
+    show_default=True,
+    metavar="A,B,…",
+    help="What to run: dead-zone, and the sanity checks mprt (parameters are randomised layer by "
+    "layer), smprt (on noisy inputs), emprt (complexity of maps), random-logit (another class) and "
+    "data-randomisation (permuted labels). Without dead-zone no wall is built.",
+)
+@click.option(
+    "--orders",
+    callback=_names,
+    default="top-down",
+    show_default=True,
+    metavar="A,B,…",
+    help="Of mprt and smprt: top-down (from the logits), bottom-up (from the input), independent "
+    "(one layer at a time).",
+)
+@click.option(
+    "--sanity-seeds",
+    type=click.IntRange(min=1),
+    default=6,
+    show_default=True,
+    metavar="N",
+    help="Random models of the sanity checks; fewer than six give no intervals and no verdicts.",
+)
+@click.option(
+    "--scheme",
+    type=click.Choice(["he", "module", "permute"]),
+    default="he",
+    show_default=True,
+    help="Their weights: drawn by He's law, by each layer's own initialisation, or the trained "
+    "ones permuted.",
+)
+@click.option(
+    "--cascade-steps",
+    type=click.IntRange(min=2),
+    default=16,
+    show_default=True,
+    metavar="N",
+    help="At how many layers of a cascade maps are compared at most, evenly spaced; the layers "
+    "between are randomised too.",
+)
+@click.option(
+    "--costly-cascades",
+    is_flag=True,
+    help="Let methods that run the model many times an image (ScoreCAM and others) take part in "
+    "the sanity checks.",
+)
+@click.option(
+    "--permuted",
+    metavar="SPEC",
+    help="For data-randomisation, the model trained on permuted labels: trained:DIR for what "
+    "camaudit train --permute-labels wrote, or a weights file for the model of --model.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     metavar="DIR",
@@ -201,7 +257,9 @@ def run(out: Path | None, as_json: bool, **options: Any) -> int:  # fmt: skip
     """Measure how much of each method's map lies where the model provably cannot see.
 
     Writes results.json and report.html into the output folder and prints a table. Without
-    options it audits EfficientNet-Lite0 on embedded photographs.
+    options it audits EfficientNet-Lite0 on embedded photographs. --checks adds sanity checks: does
+    the map depend on the model's parameters, on its labels, on the class? Their verdicts stand in
+    the report and do not change the exit code.
     """
     from rich.console import Console
 
@@ -221,7 +279,9 @@ def run(out: Path | None, as_json: bool, **options: Any) -> int:  # fmt: skip
     with ConsoleProgress(messages) as progress, contextlib.redirect_stdout(sys.stderr):
         outcome = run_audit(settings, progress=progress)
         progress.stage("writing the report")
-        written = write_run(outcome.results, render(outcome.results, outcome.gallery), folder)
+        written = write_run(
+            outcome.results, render(outcome.results, outcome.gallery, outcome.pictures), folder
+        )
     for line in (*(f"note: {text}" for text in outcome.results.warnings),
                  *(f"wrote {path}" for path in written)):  # fmt: skip
         messages.print(line, highlight=False, markup=False, soft_wrap=True)

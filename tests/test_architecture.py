@@ -44,8 +44,8 @@ ALLOWED: dict[str, set[str]] = {
     "schema": set(),
     "audit": {
         "", "errors", "types", "maps", "sites", "cut", "capture", "engine", "methods", "walls",
-        "metrics", "data", "models", "report.gallery", "initialisation", "theory",
-        "training.trained",
+        "metrics", "data", "models", "report.gallery", "report.names", "report.sanity_pictures",
+        "initialisation", "theory", "training.trained", "sanity",
     },
     "training": {
         "", "errors", "files", "cut", "data", "initialisation", "models", "walls", "report.curves",

@@ -21,6 +21,8 @@ from camaudit.walls import DeadZone
 
 __all__ = ["AuditImages", "DataSet", "audit_images", "data_size", "open_data"]
 
+Size = tuple[int, int]
+
 _BUILT = Path("datasets")  #: where the data commands write by default
 _SHORT = ("stack-mix", "stack-gen")
 _AUTHORS_CROP = 224 / 256  # of STACK-GEN: short side to 256, centre crop of 224
@@ -106,26 +108,29 @@ def data_size(data: Sequence[DataSet]) -> int | None:
     return next(iter(sizes))[0] if sizes else None
 
 
-def audit_images(settings: Settings, zone: DeadZone, data: Sequence[DataSet] = ()) -> AuditImages:
+def audit_images(
+    settings: Settings, zone: DeadZone | Size, data: Sequence[DataSet] = ()
+) -> AuditImages:
     """The images that the settings ask for, at the size of the zone's pixels.
 
+    Photographs of classes are stacked at the zone. Where there is none, but (height, width)
+    instead, they are shown as they are.
     Raises :class:`UsageError` for data sets of another size or whose files were changed, and
     :class:`~camaudit.errors.ImageError` where no image can be used.
     """
-    dead = zone.pixel_dead.numpy()
     count, seed = settings.image_count, settings.seed
     if data:
         return _of_data(data, zone, count=count, seed=seed)
     collection = embedded_photos() if settings.images is None else scan(settings.images)
-    if collection.classes:
-        found = stack_mix(collection, dead=dead, count=count, seed=seed)
+    if isinstance(zone, DeadZone) and collection.classes:
+        found = stack_mix(collection, dead=zone.pixel_dead.numpy(), count=count, seed=seed)
     else:
-        found = plain_images(collection, size=dead.shape, count=count, seed=seed)
+        found = plain_images(collection, size=_size(zone), count=count, seed=seed)
     return AuditImages(found.images, (*collection.skipped, *found.skipped), found.warnings)
 
 
 def _of_data(
-    data: Sequence[DataSet], zone: DeadZone, *, count: int | None, seed: int
+    data: Sequence[DataSet], zone: DeadZone | Size, *, count: int | None, seed: int
 ) -> AuditImages:
     sets = [_loaded(one, zone, count=count, seed=seed) for one in data]
     order = sorted(
@@ -146,9 +151,9 @@ def _of_data(
     )
 
 
-def _loaded(one: DataSet, zone: DeadZone, *, count: int | None, seed: int) -> AuditImages:
+def _loaded(one: DataSet, zone: DeadZone | Size, *, count: int | None, seed: int) -> AuditImages:
     """The first `count` images of a data set, in the order of its manifest."""
-    height, width = zone.pixel_dead.shape
+    height, width = _size(zone)
     if one.manifest is None:  # such as the authors' images: loaded as they load them
         found = scan(one.folder)
         plain = plain_images(
@@ -164,7 +169,15 @@ def _loaded(one: DataSet, zone: DeadZone, *, count: int | None, seed: int) -> Au
     images = load_images(one.folder)
     if not images:
         raise UsageError(f"{one.folder} has no image: build the data set again")
-    return AuditImages(tuple(images[:count]), warnings=_seam(one, one.manifest, zone))
+    warnings = _seam(one, one.manifest, zone) if isinstance(zone, DeadZone) else ()
+    return AuditImages(tuple(images[:count]), warnings=warnings)
+
+
+def _size(zone: DeadZone | Size) -> Size:
+    if isinstance(zone, tuple):
+        return zone
+    height, width = zone.pixel_dead.shape
+    return height, width
 
 
 def _seam(one: DataSet, manifest: Manifest, zone: DeadZone) -> tuple[str, ...]:

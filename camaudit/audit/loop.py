@@ -12,7 +12,7 @@ from torch import Tensor
 from camaudit.audit.images import AuditImages
 from camaudit.audit.scoring import score_pair
 from camaudit.audit.settings import Settings
-from camaudit.audit.subject import Subject
+from camaudit.audit.subject import Subject, WalledSubject
 from camaudit.capture import Capture, capture
 from camaudit.data.labels import class_index, class_title, imagenet_names
 from camaudit.data.stack_mix import StackImage
@@ -72,7 +72,7 @@ class Loop:
     def __init__(
         self,
         settings: Settings,
-        subject: Subject,
+        subject: WalledSubject,
         images: AuditImages,
         methods: Sequence[str],
         progress: Progress,

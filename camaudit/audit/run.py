@@ -10,13 +10,16 @@ from camaudit.audit.clock import Clock
 from camaudit.audit.images import AuditImages, audit_images, data_size, open_data
 from camaudit.audit.loop import Loop, Progress, Silent, batch_tensor
 from camaudit.audit.provenance import environment, image_entry, image_source, images_sha256
+from camaudit.audit.sanity import SanityFindings, audit_sanity
+from camaudit.audit.sanity_claims import wall_claims
 from camaudit.audit.settings import Settings
-from camaudit.audit.subject import Subject, build_subject
+from camaudit.audit.subject import Subject, WalledSubject, build_subject, load_subject
 from camaudit.audit.summary import summarise, summarise_data
 from camaudit.audit.verifying import verified_zone
 from camaudit.methods import method_call, select
 from camaudit.metrics.statistics import LEVEL, MINIMUM, RESAMPLES
 from camaudit.report.gallery import GalleryImage
+from camaudit.report.sanity_pictures import SanityPicture
 from camaudit.types import Provenance, Results, Status
 from camaudit.walls import DeadZone
 
@@ -27,6 +30,13 @@ _PAIRINGS = {
     "two-crops": "two crops of one photograph, stacked at the wall",
     "single": "as it is",
 }
+_BOOTSTRAP = {
+    "method": "percentile",
+    "resamples": RESAMPLES,
+    "level": LEVEL,
+    "unit": "image",
+    "minimum": MINIMUM,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +45,18 @@ class Outcome:
 
     results: Results
     gallery: list[GalleryImage]
+    sanity: SanityFindings | None = None
+
+    @property
+    def pictures(self) -> list[SanityPicture]:
+        """The maps along a cascade that the report shows."""
+        return [] if self.sanity is None else self.sanity.pictures
 
     @property
     def failed(self) -> bool:
-        """Whether any method failed on any image, with the wall or without."""
+        """Whether any method failed on any image, with the wall or without, or when random."""
+        if self.sanity is not None and self.sanity.failed:
+            return True
         return any(
             status is Status.ERROR
             for record in self.results.records
@@ -48,6 +66,8 @@ class Outcome:
     @property
     def empty(self) -> bool:
         """Whether no method (controls count only where nothing else ran) has a defined figure."""
+        if not self.results.summary:
+            return self.sanity is None or self.sanity.empty
         methods = [e for e in self.results.summary if e.family != "control"]
         return not any(entry.n for entry in methods or self.results.summary)
 
@@ -55,6 +75,7 @@ class Outcome:
 def run_audit(settings: Settings, *, progress: Progress | None = None) -> Outcome:
     """Audit what `settings` describe: every method on every image, walled and unwalled.
 
+    Without the check "dead-zone" no wall is built, and the sanity checks alone are run.
     Raises the errors of :mod:`camaudit.errors`: :class:`~camaudit.errors.UsageError` for what
     cannot be audited as asked, :class:`~camaudit.errors.AuditError` for what broke on the way (a
     zone refuted by its verification, logits that are not finite). A method that fails on its own
@@ -66,21 +87,44 @@ def run_audit(settings: Settings, *, progress: Progress | None = None) -> Outcom
     data = open_data(settings.data)
     if settings.image_size is None and settings.trained is None and settings.wall != "vgg16":
         settings = replace(settings, image_size=data_size(data))
-    progress.stage("loading the model and building the wall")
+    progress.stage(f"loading the model{' and building the wall' if settings.walled else ''}")
+    subject: Subject
     with clock.measure("subject"):
-        subject = build_subject(settings)
+        subject = build_subject(settings) if settings.walled else load_subject(settings)
     settings = replace(settings, image_size=subject.size)
-    progress.stage("reading the data sets" if data else "stacking the images")
+    progress.stage("reading the data sets" if data else "reading the images")
+    frame: DeadZone | tuple[int, int] = (subject.size, subject.size)
+    if isinstance(subject, WalledSubject):
+        frame = subject.walled.zone
     with clock.measure("images"):
-        images = audit_images(settings, subject.walled.zone, data)
-    progress.stage("verifying the dead zone")
-    with clock.measure("verification"):
-        first = batch_tensor(subject, images.images[:1])
-        zone = verified_zone(subject.walled, first, seed=settings.seed)
-    with clock.measure("scoring"):
-        loop = Loop(settings, subject, images, methods, progress)
-        loop.run()
-    return _outcome(settings, subject, zone, images, loop, clock)
+        images = audit_images(settings, frame, data)
+    found = _Found(settings, subject, images, methods, clock)
+    if isinstance(subject, WalledSubject):
+        progress.stage("verifying the dead zone")
+        with clock.measure("verification"):
+            first = batch_tensor(subject, images.images[:1])
+            found.zone = verified_zone(subject.walled, first, seed=settings.seed)
+        with clock.measure("scoring"):
+            found.loop = Loop(settings, subject, images, methods, progress)
+            found.loop.run()
+    if settings.sanity_checks:
+        with clock.measure("sanity"):
+            found.sanity = audit_sanity(settings, subject, images.images, methods, progress)
+    return _outcome(found)
+
+
+@dataclass(eq=False)
+class _Found:
+    """What a run has found so far; `zone` and `loop` only where there is a wall."""
+
+    settings: Settings
+    subject: Subject
+    images: AuditImages
+    methods: list[str]
+    clock: Clock
+    zone: DeadZone | None = None
+    loop: Loop | None = None
+    sanity: SanityFindings | None = None
 
 
 def _selected(settings: Settings) -> list[str]:
@@ -88,65 +132,69 @@ def _selected(settings: Settings) -> list[str]:
     return [call.label for call in select(settings.methods)]
 
 
-def _outcome(
-    settings: Settings,
-    subject: Subject,
-    zone: DeadZone,
-    images: AuditImages,
-    loop: Loop,
-    clock: Clock,
-) -> Outcome:
-    families = {name: method_call(name).info.family for name in loop.methods}
+def _outcome(found: _Found) -> Outcome:
+    settings, subject, images = found.settings, found.subject, found.images
     description = {
         **subject.description,
         "image_source": image_source(settings.images, [str(one.folder) for one in images.data]),
-        "images": len(loop.images),
-        "images_sha256": images_sha256(loop.images),
-        "accuracy": _accuracy(loop),
+        "images": len(images.images),
+        "images_sha256": images_sha256(list(images.images)),
     }
-    entries = [
-        {**image_entry(image), "walled_top1": seen, "unwalled_top1": twin}
-        for image, (seen, twin) in zip(loop.images, loop.top1, strict=True)
-    ]
-    for entry, name in zip(entries, images.origin, strict=False):
-        entry["data"] = name
-    bootstrap = {
-        "method": "percentile", "resamples": RESAMPLES, "level": LEVEL, "unit": "image",
-        "minimum": MINIMUM,
-    }  # fmt: skip
+    used: dict[str, Any] = {"methods": found.methods, "bootstrap": _BOOTSTRAP}
+    if found.loop is not None:
+        description["accuracy"] = _accuracy(found.loop)
+        forwards = found.loop.forwards.items()
+        used["masked_images"] = {key: how.to_dict() for key, how in forwards}
+    if found.sanity is not None and found.sanity.second is not None:
+        description["permuted"] = found.sanity.second
     provenance = Provenance(
         environment=environment(subject.device),
         subject=description,
-        zone=zone.to_dict(),
-        settings={
-            **settings.to_dict(),
-            "methods": loop.methods,
-            "bootstrap": bootstrap,
-            "masked_images": {key: forwards.to_dict() for key, forwards in loop.forwards.items()},
-        },
-        images=entries,
+        zone={} if found.zone is None else found.zone.to_dict(),
+        settings={**settings.to_dict(), **used},
+        images=_entries(found),
     )
-    results = Results(
-        camaudit=camaudit.__version__,
-        provenance=provenance,
-        records=loop.records,
-        summary=summarise(
-            loop.records,
-            families=families,
-            scored_fraction=zone.scored_fraction,
-            seed=settings.seed,
+    timing = found.clock.to_dict()
+    warnings = [*subject.warnings, *images.warnings]
+    results = Results(camaudit.__version__, provenance, [], [])
+    if found.loop is not None and found.zone is not None:
+        warnings += found.loop.notes
+        results = replace(results, **_scored(found, found.loop, found.zone))
+    if found.sanity is not None:
+        warnings += found.sanity.warnings
+        timing["sanity"] = found.sanity.seconds
+        results = replace(
+            results,
+            sanity=found.sanity.sanity,
+            claims=[*wall_claims(results.summary), *found.sanity.claims],
+        )
+    results = replace(results, warnings=[*warnings, *_skipped(images)], timing=timing)
+    gallery = [] if found.loop is None or found.zone is None else _gallery(found.loop, found.zone)
+    return Outcome(results, gallery, found.sanity)
+
+
+def _entries(found: _Found) -> list[dict[str, Any]]:
+    """The images as results.json has them, with the class that the model sees in each."""
+    entries = [image_entry(image) for image in found.images.images]
+    if found.loop is not None:
+        for entry, (seen, twin) in zip(entries, found.loop.top1, strict=True):
+            entry.update(walled_top1=seen, unwalled_top1=twin)
+    for entry, name in zip(entries, found.images.origin, strict=False):
+        entry["data"] = name
+    return entries
+
+
+def _scored(found: _Found, loop: Loop, zone: DeadZone) -> dict[str, Any]:
+    """Records and summaries of the dead zone."""
+    families = {name: method_call(name).info.family for name in loop.methods}
+    fraction, seed = zone.scored_fraction, found.settings.seed
+    return {
+        "records": loop.records,
+        "summary": summarise(loop.records, families=families, scored_fraction=fraction, seed=seed),
+        "data": summarise_data(
+            loop.records, found.images, families=families, scored_fraction=fraction, seed=seed
         ),
-        data=summarise_data(
-            loop.records,
-            images,
-            families=families,
-            scored_fraction=zone.scored_fraction,
-            seed=settings.seed,
-        ),
-        warnings=[*subject.warnings, *images.warnings, *loop.notes, *_skipped(images)],
-        timing=clock.to_dict(),
-    )
-    return Outcome(results, _gallery(loop, zone))
+    }
 
 
 def _accuracy(loop: Loop) -> dict[str, Any]:

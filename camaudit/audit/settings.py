@@ -8,9 +8,11 @@ from typing import Any, Literal, get_args
 
 from camaudit.engine import Engine, Precision
 from camaudit.errors import UsageError
+from camaudit.sanity import CHECKS, Check, Options, OrderName, Scheme
 
-__all__ = ["Settings", "WallKind"]
+__all__ = ["DEAD_ZONE", "Settings", "WallKind"]
 
+DEAD_ZONE = "dead-zone"  #: the check that needs a wall; the others are the sanity checks
 WallKind = Literal["auto", "split", "insert", "vgg16"]
 
 
@@ -45,6 +47,16 @@ class Settings:
     precision: of masked images' passes; below float32 the error is measured and recorded.
     exact: masked images run by direct convolutions alone, bit for bit as in the model.
     compile: masked images run through torch.compile.
+    checks: "dead-zone" and the sanity checks of :data:`camaudit.sanity.CHECKS`.
+    orders: of the cascades of MPRT and sMPRT.
+    sanity_seeds: how many random models, with the seeds 0, 1, …; from six on there are intervals.
+    scheme: how their weights are drawn.
+    cascade_steps: at how many layers of a cascade maps are compared at most, evenly spaced; None
+        for all.
+    costly_cascades: whether methods that run the model many times an image take part in the
+        sanity checks, on all images.
+    permuted: the model trained on permuted labels, for data randomisation: `trained:DIR`, or a
+        weights file for the subject's architecture.
     """
 
     model: str = "lite0"
@@ -67,6 +79,13 @@ class Settings:
     precision: Precision = "float32"
     exact: bool = False
     compile: bool = False
+    checks: tuple[str, ...] = (DEAD_ZONE,)
+    orders: tuple[OrderName, ...] = ("top-down",)
+    sanity_seeds: int = 6
+    scheme: Scheme = "he"
+    cascade_steps: int | None = 16
+    costly_cascades: bool = False
+    permuted: str | None = None
 
     def __post_init__(self) -> None:
         if self.wall not in get_args(WallKind):
@@ -74,7 +93,7 @@ class Settings:
                 f"wall must be one of {', '.join(get_args(WallKind))}; got {self.wall!r}"
             )
         minimum = {"live_rows": 1, "num_images": 1, "perturbation_images": 0, "image_size": 8}
-        for name, least in {**minimum, "seed": 0, "batch_size": 1}.items():
+        for name, least in {**minimum, "seed": 0, "batch_size": 1, "sanity_seeds": 1}.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}; got {value}")
@@ -94,6 +113,7 @@ class Settings:
                 "methods is empty: name at least one, or leave it out for the standard ones"
             )
         self.engine  # noqa: B018 - an engine that cannot be is refused now
+        self._check_checks()
 
     def _check_trained(self) -> None:
         given = {
@@ -106,6 +126,46 @@ class Settings:
                 f"a trained network brings its own wall, layer and weights: leave "
                 f"{', '.join(wrong)} out"
             )
+
+    def _check_checks(self) -> None:
+        known = (DEAD_ZONE, *CHECKS)
+        wrong = [name for name in self.checks if name not in known]
+        if wrong or not self.checks or len(set(self.checks)) < len(self.checks):
+            raise UsageError(
+                f"expected checks among {', '.join(known)}, each once; got "
+                f"{', '.join(map(repr, self.checks)) or 'none'}"
+            )
+        if ("data-randomisation" in self.checks) is not (self.permuted is not None):
+            raise UsageError(
+                "the check data-randomisation and --permuted belong together: it compares the "
+                "model with one trained on permuted labels (camaudit train --permute-labels makes "
+                "it)"
+            )
+        if self.sanity_checks:
+            self.sanity  # noqa: B018 - options that cannot be are refused now
+
+    @property
+    def walled(self) -> bool:
+        """Whether a wall is needed."""
+        return DEAD_ZONE in self.checks
+
+    @property
+    def sanity_checks(self) -> tuple[Check, ...]:
+        """The sanity checks to run, in their own order."""
+        return tuple(name for name in CHECKS if name in self.checks)
+
+    @property
+    def sanity(self) -> Options:
+        """How the sanity checks are run."""
+        return Options(
+            checks=self.sanity_checks,
+            orders=self.orders,
+            seeds=tuple(range(self.sanity_seeds)),
+            scheme=self.scheme,
+            most_steps=self.cascade_steps,
+            batch_size=self.batch_size,
+            seed=self.seed,
+        )
 
     @property
     def trained(self) -> Path | None:

@@ -1,8 +1,9 @@
-"""The subject of an audit: a walled model on a device, with what is known of where it came from."""
+"""The subject of an audit: a model on a device, mostly walled, and where it came from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from camaudit.audit.settings import Settings
-from camaudit.cut import default_layer
+from camaudit.cut import cut_at, default_layer
 from camaudit.data.preprocess import Normalisation, parse_preprocess
 from camaudit.errors import (
     DegenerateModelError,
@@ -40,22 +41,31 @@ from camaudit.walls import (
     split_trunk,
 )  # fmt: skip
 
-__all__ = ["DEFAULT_SIZE", "Subject", "build_subject"]
+__all__ = [
+    "DEFAULT_SIZE",
+    "Second",
+    "Subject",
+    "WalledSubject",
+    "build_subject",
+    "load_second",
+    "load_subject",
+]
 
 DEFAULT_SIZE = 224  #: height and width of the images where nothing says otherwise
 
 _ENOUGH = 0.1  # share of the image that a receptive-field zone must score to be preferred
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Subject:
-    """A walled model in eval mode on `device`, its normalisation, and its description.
+    """A model in eval mode on `device`, its target layer, normalisation and description.
 
     `dtype` is that of the model's parameters; images are given to it in the same, at `size`
     (height and width). `classes` are the names of its logits where they are known.
     """
 
-    walled: WalledModel
+    model: nn.Module
+    layer: str
     normalisation: Normalisation
     device: torch.device
     dtype: torch.dtype
@@ -65,34 +75,143 @@ class Subject:
     classes: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WalledSubject(Subject):
+    """A subject with a wall that leaves a pixel dead zone to score."""
+
+    walled: WalledModel
+
+
+@dataclass(frozen=True, eq=False)
+class Second:
+    """A second model to compare the subject with, and its target layer."""
+
+    model: nn.Module
+    layer: str
+    description: dict[str, Any] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False)
 class _Built:
-    """A walled model with what its source says of it; `unmasked` describes a twin of its own."""
+    """A model with what its source says of it; `unmasked` describes a twin of its own.
+
+    `wall` builds its wall, after `layer`.
+    """
 
     loaded: LoadedModel
-    walled: WalledModel
+    layer: str
+    wall: Callable[[], WalledModel]
     example: Tensor
     classes: tuple[str, ...] | None = None
     unmasked: dict[str, Any] | None = None
 
 
-def build_subject(settings: Settings) -> Subject:
+def build_subject(settings: Settings) -> WalledSubject:
     """Load the model, build its wall and say what was built.
 
     Raises the errors of :mod:`camaudit.models.loading` and :mod:`camaudit.walls`, and
     :class:`WallError` where the wall leaves no pixel dead zone to score.
     """
     device = resolve_device(settings.device)
-    if settings.wall == "vgg16":
-        built = _paper(settings, device)
-    elif settings.trained is not None:
-        built = _trained(settings.trained, settings, device)
-    else:
-        built = _loaded(settings, device)
-    loaded, walled, example = built.loaded, built.walled, built.example
+    built = _built(settings, device)
+    walled = built.wall()
     if not walled.zone.exists:
         advice = "use fewer live rows" if settings.wall == "split" else "try --wall split"
         raise WallError(f"this wall leaves no pixel to score: {walled.zone.why} Then {advice}")
+    known = _known(settings, built, device)
+    with torch.no_grad():
+        shape = list(walled.trunk(built.example).shape[1:])
+    wall = dict(walled.description)
+    layer = wall.pop("layer")
+    description = {**known["description"], "layer": layer, "layer_shape": shape, "wall": wall}
+    if built.unmasked is not None:
+        description["unmasked"] = built.unmasked
+    return WalledSubject(**{**known, "layer": layer, "description": description}, walled=walled)
+
+
+def load_subject(settings: Settings) -> Subject:
+    """Load the model without building a wall.
+
+    A network that was trained or published with a wall keeps it, for it lies in its weights.
+    Raises the errors of :mod:`camaudit.models.loading`, and those of
+    :func:`camaudit.cut.cut_at` for the layer.
+    """
+    device = resolve_device(settings.device)
+    built = _built(settings, device)
+    known = _known(settings, built, device)
+    with torch.no_grad():
+        cut = cut_at(built.loaded.model, built.layer, built.example)
+        shape = list(cut.trunk(built.example).shape[1:])
+    description = {**known["description"], "layer": built.layer, "layer_shape": shape}
+    return Subject(**{**known, "description": description})
+
+
+def load_second(settings: Settings, subject: Subject) -> Second:
+    """The model that `settings.permuted` names, on the subject's device.
+
+    That is `trained:DIR` (or DIR), written by `camaudit train --permute-labels`, or a weights file
+    for the subject's own architecture. Raises the errors of loading, :class:`UsageError` where
+    none is named, and :class:`ModelError` for one that was trained on true labels or has other
+    images or classes.
+    """
+    given = settings.permuted
+    if given is None:
+        raise UsageError(
+            "data randomisation compares the model with one trained on permuted labels: name that "
+            "one with --permuted (camaudit train --permute-labels makes it)"
+        )
+    folder = Path(given.removeprefix("trained:"))
+    if given.startswith("trained:") or folder.is_dir():
+        second = _permuted(folder, subject)
+    else:
+        own = replace(settings, weights=folder, unmasked_weights=None)
+        if own.trained is not None:
+            raise UsageError(
+                f"the subject is a trained network: expected --permuted trained:DIR; got {given}"
+            )
+        built = _built(own, subject.device)
+        digest = built.loaded.weights_sha256
+        known = {"weights": built.loaded.weights, "weights_sha256": digest}
+        second = Second(built.loaded.model, subject.layer, known)
+    _moved(second.model, subject.device)
+    with torch.no_grad():
+        example = _example(subject.size, subject.device).to(subject.dtype)
+        shapes = [tuple(model(example).shape) for model in (subject.model, second.model)]
+    if shapes[0] != shapes[1]:
+        raise ModelError(
+            f"the second model has {shapes[1][-1]} classes, the subject {shapes[0][-1]}: expected "
+            "the same network, trained on permuted labels"
+        )
+    return second
+
+
+def _permuted(folder: Path, subject: Subject) -> Second:
+    found = load_trained(folder)
+    training = found.description.get("training") or {}
+    if not training.get("permute_labels"):
+        raise ModelError(
+            f"{folder} was trained on true labels: train the second model with --permute-labels"
+        )
+    if found.size != subject.size or (subject.classes or found.classes) != found.classes:
+        raise ModelError(
+            f"{folder} was trained on other images or classes than the subject: expected "
+            f"{subject.size}×{subject.size} pixels and the same classes"
+        )
+    known = {"weights": found.name, "weights_sha256": found.weights_sha256}
+    return Second(found.model, found.layer, known)
+
+
+def _built(settings: Settings, device: torch.device) -> _Built:
+    if settings.wall == "vgg16":
+        return _paper(settings, device)
+    if settings.trained is not None:
+        return _trained(settings.trained, settings, device)
+    return _loaded(settings, device)
+
+
+def _known(settings: Settings, built: _Built, device: torch.device) -> dict[str, Any]:
+    """The fields of a subject that do not depend on its wall."""
+    loaded = built.loaded
     normalisation = parse_preprocess(settings.preprocess or loaded.preprocess or "imagenet")
     warnings = []
     if loaded.weights_sha256 is None:
@@ -102,13 +221,17 @@ def build_subject(settings: Settings) -> Subject:
         )
     if settings.preprocess is None and loaded.preprocess is None:
         warnings.append("no --preprocess was given: images are standardised as for ImageNet")
-    description = _describe(loaded, walled, normalisation, example)
-    if built.unmasked is not None:
-        description["unmasked"] = built.unmasked
-    return Subject(
-        walled, normalisation, device, example.dtype, description, tuple(warnings),
-        example.shape[-1], built.classes,
-    )  # fmt: skip
+    return {
+        "model": loaded.model,
+        "layer": built.layer,
+        "normalisation": normalisation,
+        "device": device,
+        "dtype": built.example.dtype,
+        "description": _describe(loaded, normalisation),
+        "warnings": tuple(warnings),
+        "size": built.example.shape[-1],
+        "classes": built.classes,
+    }
 
 
 def _example(size: int, device: torch.device) -> Tensor:
@@ -126,7 +249,10 @@ def _loaded(settings: Settings, device: torch.device) -> _Built:
     loaded = load_model(settings.model, weights=settings.weights, seed=settings.seed)
     model = _moved(loaded.model, device)
     example = _example(settings.image_size or DEFAULT_SIZE, device).to(_dtype(model))
-    return _Built(loaded, _walled(model, loaded, settings, example), example)
+    require_eval(model)
+    _probe(model, example)
+    layer = settings.layer or loaded.layer or default_layer(model, example)
+    return _Built(loaded, layer, lambda: _walled(model, layer, settings, example), example)
 
 
 def _dtype(model: nn.Module) -> torch.dtype:
@@ -164,7 +290,10 @@ def _paper(settings: Settings, device: torch.device) -> _Built:
     if twin is not None:
         _moved(twin, device)
     example = _example(DEFAULT_SIZE, device)
-    return _Built(loaded, paper_wall(masked, example, unmasked=twin), example, unmasked=unmasked)
+    return _Built(
+        loaded, "29", lambda: paper_wall(masked, example, unmasked=twin), example,
+        unmasked=unmasked,
+    )  # fmt: skip
 
 
 def _checkpoint(path: Path, *, masked: bool, live_rows: int) -> PaperVGG16:
@@ -201,7 +330,7 @@ def _trained(folder: Path, settings: Settings, device: torch.device) -> _Built:
         own.model, own.name, WEIGHTS_NAME, own.weights_sha256, own.layer, own.normalisation.name
     )
     example = _example(own.size, device)
-    return _Built(loaded, own.walled(twin=twin), example, own.classes, unmasked)
+    return _Built(loaded, own.layer, lambda: own.walled(twin=twin), example, own.classes, unmasked)
 
 
 def _twin(own: Trained) -> Trained | None:
@@ -230,12 +359,7 @@ def _trained_on(network: Trained) -> tuple[Any, ...]:
     return training.get("data"), training.get("permute_labels")
 
 
-def _walled(
-    model: nn.Module, loaded: LoadedModel, settings: Settings, example: Tensor
-) -> WalledModel:
-    require_eval(model)
-    _probe(model, example)
-    layer = settings.layer or loaded.layer or default_layer(model, example)
+def _walled(model: nn.Module, layer: str, settings: Settings, example: Tensor) -> WalledModel:
     if settings.wall == "split":
         return split_trunk(model, layer, example, live_rows=settings.live_rows)
     inserted = insert_wall(model, layer, example, live_rows=settings.live_rows)
@@ -263,12 +387,7 @@ def _probe(model: nn.Module, example: Tensor) -> None:
         )
 
 
-def _describe(
-    loaded: LoadedModel, walled: WalledModel, normalisation: Normalisation, example: Tensor
-) -> dict[str, Any]:
-    with torch.no_grad():
-        shape = list(walled.trunk(example).shape[1:])
-    wall = dict(walled.description)
+def _describe(loaded: LoadedModel, normalisation: Normalisation) -> dict[str, Any]:
     return {
         "model": loaded.name,
         "class": type(loaded.model).__name__,
@@ -276,9 +395,6 @@ def _describe(
         "weights": loaded.weights,
         "weights_sha256": loaded.weights_sha256,
         "state_sha256": state_sha256(loaded.model),
-        "layer": wall.pop("layer"),
-        "layer_shape": shape,
-        "wall": wall,
         "preprocess": {
             "name": normalisation.name,
             "mean": list(normalisation.mean),

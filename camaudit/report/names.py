@@ -44,6 +44,7 @@ _TITLES = {
 }
 
 CHECKS = {
+    "dead-zone": "Dead zone, with the wall against without it",
     "mprt": "Model parameter randomisation (MPRT)",
     "smprt": "Smooth MPRT (sMPRT)",
     "emprt": "Efficient MPRT (eMPRT)",

@@ -1,0 +1,172 @@
+"""The sanity checks of an audit: run on the subject, judged against bounds, and pictured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from camaudit.audit.loop import Progress, batch_tensor
+from camaudit.audit.sanity_claims import sanity_claims
+from camaudit.audit.settings import Settings
+from camaudit.audit.subject import Subject, load_second
+from camaudit.data.stack_mix import StackImage
+from camaudit.errors import UsageError
+from camaudit.maps import upsample
+from camaudit.methods import MethodCall, method_call
+from camaudit.report.sanity_pictures import SanityPicture, shown_steps
+from camaudit.sanity import SanityResult, run_sanity
+from camaudit.types import Claim
+
+__all__ = ["SanityFindings", "audit_sanity"]
+
+PICTURES = 3  #: images whose maps along the first cascade are kept for the report
+_ORIGINAL = "original"
+
+
+@dataclass(frozen=True, eq=False)
+class SanityFindings:
+    """What the sanity checks of a run found.
+
+    `sanity` is results.json's, without timings, which are seconds in `seconds`; `targets` are the
+    explained classes of the images.
+    """
+
+    sanity: dict[str, Any]
+    claims: list[Claim]
+    pictures: list[SanityPicture]
+    targets: tuple[int, ...]
+    seconds: dict[str, float]
+    warnings: tuple[str, ...]
+    second: dict[str, Any] | None
+
+    @property
+    def empty(self) -> bool:
+        """Whether no cell has a value."""
+        parts = [*self.sanity["curves"], *self.sanity["tables"]]
+        return not any(_scored(part["values"]) for part in parts)
+
+    @property
+    def failed(self) -> bool:
+        """Whether any method failed on any image."""
+        return any(remark["outcome"] == "error" for remark in self.sanity["remarks"])
+
+
+def audit_sanity(
+    settings: Settings,
+    subject: Subject,
+    images: Sequence[StackImage],
+    methods: Sequence[str],
+    progress: Progress,
+) -> SanityFindings:
+    """Run the sanity checks of the settings on the subject's model, which stays as it is.
+
+    The model is the subject's own, without a wall unless its weights hold one. Methods that run
+    the model many times an image take part where the settings say so. Raises the errors of
+    :func:`camaudit.sanity.run_sanity` and of :func:`camaudit.audit.subject.load_second`, and
+    :class:`UsageError` where no method is left.
+    """
+    calls, warnings = _taking_part(settings, methods)
+    second = None
+    if "data-randomisation" in settings.sanity_checks:
+        progress.stage("loading the model trained on permuted labels")
+        second = load_second(settings, subject)
+    kept = _Kept(images[:PICTURES])
+    found = run_sanity(
+        subject.model, subject.layer, batch_tensor(subject, images), methods=calls,
+        options=settings.sanity, progress=progress, sink=kept,
+        permuted=None if second is None else second.model,
+        permuted_layer=None if second is None else second.layer,
+    )  # fmt: skip
+    families = {call.label: call.info.family for call in calls}
+    plain = found.to_dict()
+    seconds = plain.pop("timing")
+    return SanityFindings(
+        sanity={**plain, "families": families},
+        claims=sanity_claims(found, families),
+        pictures=kept.pictures(found),
+        targets=found.targets,
+        seconds={name: round(value, 3) for name, value in seconds.items()},
+        warnings=warnings,
+        second=None if second is None else second.description,
+    )
+
+
+def _taking_part(
+    settings: Settings, methods: Sequence[str]
+) -> tuple[list[MethodCall], tuple[str, ...]]:
+    calls = [method_call(name) for name in methods]
+    left = [call.label for call in calls if call.info.many_passes and not settings.costly_cascades]
+    calls = [call for call in calls if call.label not in left]
+    if not calls:
+        raise UsageError(
+            f"{', '.join(left)}: methods that run the model many times an image take no part in "
+            "sanity checks unless --costly-cascades asks for it; name others too"
+        )
+    if not left:
+        return calls, ()
+    return calls, (
+        f"{', '.join(left)} took no part in the sanity checks, because they run the model many "
+        "times for every image and random model; --costly-cascades lets them",
+    )
+
+
+class _Kept:
+    """Keeps the maps of the first images under one cascade and seed as they are made."""
+
+    def __init__(self, images: Sequence[StackImage]) -> None:
+        self._images = list(images)
+        self._source: tuple[str, str, int] | None = None
+        self._maps: dict[tuple[str, str, int, int], NDArray[np.float32]] = {}
+
+    def __call__(
+        self, check: str, order: str, method: str, seed: int | None, step: int, image: int,
+        saliency: Tensor,
+    ) -> None:  # fmt: skip
+        if image >= len(self._images) or order == "all":
+            return
+        if order != _ORIGINAL and seed is not None:
+            self._source = self._source or (check, order, seed)
+            if (check, order, seed) != self._source:
+                return
+        elif self._source is not None and check != self._source[0]:
+            return  # the originals of a later check
+        size = self._images[image].pixels.shape[:2]
+        raised = upsample(saliency[None].float(), (size[0], size[1]))[0]
+        self._maps[check, method, step, image] = raised.cpu().numpy()
+
+    def pictures(self, found: SanityResult) -> list[SanityPicture]:
+        """One picture an image; none where no cascade was run."""
+        if self._source is None:
+            return []
+        check, order, seed = self._source
+        names = ("trained", *(step.layer for step in found.steps if step.order == order))
+        places = shown_steps(len(names))
+        return [
+            SanityPicture(
+                id=image.id,
+                title=image.label_name or image.id,
+                pixels=image.pixels,
+                check=check,
+                order=order,
+                seed=seed,
+                steps=tuple(names[place] for place in places),
+                maps={
+                    str(method): tuple(
+                        self._maps.get((check, method, place, number)) for place in places
+                    )
+                    for method in found.settings["methods"]
+                },
+            )
+            for number, image in enumerate(self._images)
+        ]
+
+
+def _scored(values: Any) -> bool:
+    if isinstance(values, (list, tuple)):
+        return any(_scored(value) for value in values)
+    return values is not None
