@@ -378,6 +378,8 @@ def test_the_targets_are_the_published_ones() -> None:
         "seven-methods": 4,
         "scorecam-resnet50-memory": 600,
         "flat-cost": 1.15,
+        "mprt-vgg16": 5,
+        "mprt-ten-methods": 1.5,
     }
 
 

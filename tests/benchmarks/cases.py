@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Literal, Protocol
 
-from tests.benchmarks import card, contests, memory, reduced
+from tests.benchmarks import card, contests, memory, reduced, sanity
 from tests.benchmarks.timing import Outcome, Setting
 
 __all__ = ["CASES", "Case", "Target", "Trial"]
@@ -151,6 +151,20 @@ CASES: tuple[Case, ...] = (
         places=("cpu",),
         fixed=0,
         a_round=50,
+    ),
+    Case(
+        "mprt-vgg16",
+        "MPRT of GradCAM, the paper's VGG16, 16 layers, 4 images, Quantus",
+        (Target("ratio", "at least", 5, "×"), Target("map_difference", "at most", 1e-4)),
+        sanity.mprt_vgg16,
+        a_round=60,
+    ),
+    Case(
+        "mprt-ten-methods",
+        "the same MPRT of ten methods by all similarities, beside GradCAM's",
+        (Target("ratio", "at most", 1.5, "×"), Target("map_difference", "at most", 0)),
+        sanity.mprt_ten_methods,
+        a_round=40,
     ),
     Case(
         "gpu-seven",

@@ -69,14 +69,14 @@ class Explained:
 
 
 @cache
-def photograph() -> Tensor:
-    """scikit-image's chelsea, standardised for ImageNet, 1×3×224×224."""
+def photograph(name: str = "chelsea") -> Tensor:
+    """One of scikit-image's, standardised for ImageNet, 1×3×224×224."""
     from skimage import data
 
     from camaudit.data.images import resize_center_crop
     from camaudit.data.preprocess import parse_preprocess
 
-    pixels = resize_center_crop(data.chelsea(), 224)  # type: ignore[no-untyped-call]
+    pixels = resize_center_crop(getattr(data, name)(), 224)
     return parse_preprocess("imagenet").to_tensor([pixels]).contiguous()
 
 
