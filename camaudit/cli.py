@@ -213,7 +213,8 @@ def _bytes(_context: click.Context, _option: Any, value: str | None) -> int | No
     default=6,
     show_default=True,
     metavar="N",
-    help="Random models of the sanity checks; fewer than six give no intervals and no verdicts.",
+    help="Random models of mprt, smprt and emprt; fewer than six give no intervals and no "
+    "verdicts.",
 )
 @click.option(
     "--scheme",
@@ -229,8 +230,8 @@ def _bytes(_context: click.Context, _option: Any, value: str | None) -> int | No
     default=16,
     show_default=True,
     metavar="N",
-    help="At how many layers of a cascade maps are compared at most, evenly spaced; the layers "
-    "between are randomised too.",
+    help="At how many layers maps are compared at most, evenly spaced; cascades randomise those "
+    "between too.",
 )
 @click.option(
     "--costly-cascades",

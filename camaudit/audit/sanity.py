@@ -32,14 +32,13 @@ _ORIGINAL = "original"
 class SanityFindings:
     """What the sanity checks of a run found.
 
-    `sanity` is results.json's, without timings, which are seconds in `seconds`; `targets` are the
-    explained classes of the images.
+    `sanity` is results.json's, without timings, which are seconds in `seconds`; `second` describes
+    the model trained on permuted labels.
     """
 
     sanity: dict[str, Any]
     claims: list[Claim]
     pictures: list[SanityPicture]
-    targets: tuple[int, ...]
     seconds: dict[str, float]
     warnings: tuple[str, ...]
     second: dict[str, Any] | None
@@ -89,7 +88,6 @@ def audit_sanity(
         sanity={**plain, "families": families},
         claims=sanity_claims(found, families),
         pictures=kept.pictures(found),
-        targets=found.targets,
         seconds={name: round(value, 3) for name, value in seconds.items()},
         warnings=warnings,
         second=None if second is None else second.description,

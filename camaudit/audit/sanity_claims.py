@@ -22,6 +22,14 @@ _SAYS = {
     "random-logit": "depends on the class that it explains",
     "data-randomisation": "depends on the labels that the model was trained on",
 }
+_SEEDS = "images and random models"
+_NEEDS = {
+    "mprt": _SEEDS,
+    "smprt": _SEEDS,
+    "emprt": _SEEDS,
+    "random-logit": "images",
+    "data-randomisation": "images",
+}
 
 
 def sanity_claims(found: SanityResult, families: Mapping[str, str]) -> list[Claim]:
@@ -33,9 +41,9 @@ def sanity_claims(found: SanityResult, families: Mapping[str, str]) -> list[Clai
     complexity is above 0.
 
     The 95 % interval decides: PASS where it lies within the bound, FAIL where it lies beyond,
-    else INCONCLUSIVE, as without an interval (fewer than six seeds or images) or where fewer than
-    half of the cells have a value. NOT_APPLICABLE where no cell can have one, ERROR where a
-    method failed on any.
+    else INCONCLUSIVE, as without an interval (fewer than six images, or random models where there
+    are any) or where fewer than half of the cells have a value. NOT_APPLICABLE where no cell can
+    have one or no cascade was run, ERROR where the method failed on any cell that counts.
     """
     similarity = found.settings["similarities"][0]
     claims = []
@@ -43,8 +51,7 @@ def sanity_claims(found: SanityResult, families: Mapping[str, str]) -> list[Clai
         for method in families:
             figure = "complexity rise" if check == "emprt" else similarity
             last = _last(found, check, method, figure)
-            if last is not None:
-                claims.append(_claim(check, method, similarity, last))
+            claims.append(_claim(check, method, similarity, last))
     return claims
 
 
@@ -94,9 +101,13 @@ def _last(found: SanityResult, check: str, method: str, figure: str) -> _Last | 
     return _Last(mean, scored, len(values), outcomes, null)
 
 
-def _claim(check: str, method: str, similarity: str, last: _Last) -> Claim:
+def _claim(check: str, method: str, similarity: str, last: _Last | None) -> Claim:
     relation, bound = (">", 0.0) if check == "emprt" else ("≤", ALIKE)
-    outcome, why = _outcome(last, _above if check == "emprt" else _at_most)
+    statement = f"{title(method)} {_SAYS[check]}"
+    if last is None:
+        why = "layers were randomised one at a time alone, which no bound is set to"
+        return Claim(check, statement, ClaimOutcome.NOT_APPLICABLE, None, relation, None, why)
+    outcome, why = _outcome(last, _above if check == "emprt" else _at_most, _NEEDS[check])
     what = "mean rise in complexity" if check == "emprt" else f"mean {similarity.capitalize()}"
     detail = [f"{what} of {last.n} of {last.cells} cells"]
     if last.mean.ci_low is not None and last.mean.ci_high is not None:
@@ -106,7 +117,7 @@ def _claim(check: str, method: str, similarity: str, last: _Last) -> Claim:
     judged = outcome in (ClaimOutcome.PASS, ClaimOutcome.FAIL, ClaimOutcome.INCONCLUSIVE)
     return Claim(
         check=check,
-        statement=f"{title(method)} {_SAYS[check]}",
+        statement=statement,
         outcome=outcome,
         figure=last.mean.mean if judged else None,
         relation=relation,
@@ -116,7 +127,7 @@ def _claim(check: str, method: str, similarity: str, last: _Last) -> Claim:
 
 
 def _outcome(
-    last: _Last, decide: Callable[[float, float], bool | None]
+    last: _Last, decide: Callable[[float, float], bool | None], needs: str
 ) -> tuple[ClaimOutcome, str]:
     """The outcome, and why it is not a verdict where it is none."""
     if Outcome.ERROR in last.outcomes:
@@ -125,7 +136,7 @@ def _outcome(
         why = next(iter(last.outcomes.values()), "no cell has a value")
         return ClaimOutcome.NOT_APPLICABLE, why
     if last.mean.ci_low is None or last.mean.ci_high is None:
-        return ClaimOutcome.INCONCLUSIVE, f"no interval: it takes {MINIMUM} images and seeds"
+        return ClaimOutcome.INCONCLUSIVE, f"no interval: it takes {MINIMUM} {needs}"
     if last.n < _SHARE * last.cells:
         why = next(iter(last.outcomes.values()), "")
         return ClaimOutcome.INCONCLUSIVE, f"fewer than half of the cells have a value: {why}"

@@ -141,8 +141,22 @@ class Settings:
                 "model with one trained on permuted labels (camaudit train --permute-labels makes "
                 "it)"
             )
-        if self.sanity_checks:
-            self.sanity  # noqa: B018 - options that cannot be are refused now
+        self.sanity  # noqa: B018 - options that cannot be are refused now
+        if not self.walled:
+            self._check_no_wall()
+
+    def _check_no_wall(self) -> None:
+        given = {
+            "--wall": self.wall in ("split", "insert"),
+            "--live-rows": self.live_rows is not None and self.wall != "vgg16",
+            "--perturbation-images": self.perturbation_images is not None,
+        }
+        wrong = [name for name, value in given.items() if value]
+        if wrong:
+            raise UsageError(
+                f"without the check dead-zone no wall is built: leave {', '.join(wrong)} out, or "
+                "add dead-zone to --checks"
+            )
 
     @property
     def walled(self) -> bool:
@@ -156,9 +170,9 @@ class Settings:
 
     @property
     def sanity(self) -> Options:
-        """How the sanity checks are run."""
+        """How the sanity checks are run; where none is asked for, how one would be."""
         return Options(
-            checks=self.sanity_checks,
+            checks=self.sanity_checks or CHECKS[:1],
             orders=self.orders,
             seeds=tuple(range(self.sanity_seeds)),
             scheme=self.scheme,

@@ -163,24 +163,27 @@ def load_second(settings: Settings, subject: Subject) -> Second:
     folder = Path(given.removeprefix("trained:"))
     if given.startswith("trained:") or folder.is_dir():
         second = _permuted(folder, subject)
+    elif settings.trained is not None:
+        raise UsageError(
+            "the subject is a trained network, so the second one is too: expected --permuted "
+            f"trained:DIR, what camaudit train --permute-labels wrote; got {given}"
+        )
     else:
         own = replace(settings, weights=folder, unmasked_weights=None)
-        if own.trained is not None:
-            raise UsageError(
-                f"the subject is a trained network: expected --permuted trained:DIR; got {given}"
-            )
         built = _built(own, subject.device)
         digest = built.loaded.weights_sha256
         known = {"weights": built.loaded.weights, "weights_sha256": digest}
         second = Second(built.loaded.model, subject.layer, known)
     _moved(second.model, subject.device)
-    with torch.no_grad():
-        example = _example(subject.size, subject.device).to(subject.dtype)
-        shapes = [tuple(model(example).shape) for model in (subject.model, second.model)]
+    shapes = [
+        {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        for model in (subject.model, second.model)
+    ]
     if shapes[0] != shapes[1]:
+        wrong = [n for n in {**shapes[0], **shapes[1]} if shapes[0].get(n) != shapes[1].get(n)]
         raise ModelError(
-            f"the second model has {shapes[1][-1]} classes, the subject {shapes[0][-1]}: expected "
-            "the same network, trained on permuted labels"
+            "the second model is another network than the subject: expected the same one, trained "
+            f"on permuted labels; they differ in {', '.join(wrong[:3])}"
         )
     return second
 
@@ -192,10 +195,11 @@ def _permuted(folder: Path, subject: Subject) -> Second:
         raise ModelError(
             f"{folder} was trained on true labels: train the second model with --permute-labels"
         )
-    if found.size != subject.size or (subject.classes or found.classes) != found.classes:
+    seen = (subject.size, subject.classes or found.classes, subject.normalisation)
+    if (found.size, found.classes, found.normalisation) != seen:
         raise ModelError(
             f"{folder} was trained on other images or classes than the subject: expected "
-            f"{subject.size}×{subject.size} pixels and the same classes"
+            f"{subject.size}×{subject.size} pixels, the same preprocessing and the same classes"
         )
     known = {"weights": found.name, "weights_sha256": found.weights_sha256}
     return Second(found.model, found.layer, known)
@@ -310,7 +314,7 @@ def _checkpoint(path: Path, *, masked: bool, live_rows: int) -> PaperVGG16:
 def _trained(folder: Path, settings: Settings, device: torch.device) -> _Built:
     """What `camaudit train` wrote: the masked network, and the unmasked one if it lies beside."""
     own = load_trained(folder)
-    if not own.spec.masked:
+    if settings.walled and not own.spec.masked:
         raise WallError(
             f"{folder} holds the unmasked network, which has no wall: name the folder of the "
             "masked one, or of the run that trained both"

@@ -115,9 +115,15 @@ def _setting(sanity: Mapping[str, Any]) -> str:
     settings: Mapping[str, Any] = sanity.get("settings") or {}
     scheme, resolution = settings.get("scheme"), settings.get("resolution")
     parts = [f"target layer {settings['layer']}"] if settings.get("layer") else []
-    parts += [_SCHEMES.get(scheme, f"weights by {scheme}")] if scheme else []
+    if scheme and _randomised(sanity):
+        parts.append(_SCHEMES.get(scheme, f"weights by {scheme}"))
     parts += [_RESOLUTIONS.get(resolution, str(resolution))] if resolution else []
     return "; ".join(parts)
+
+
+def _randomised(sanity: Mapping[str, Any]) -> bool:
+    """Whether any check made models random."""
+    return bool({"mprt", "smprt", "emprt"} & set(checks_run(sanity)))
 
 
 def _facts(sanity: Mapping[str, Any], checks: Sequence[str]) -> tuple[Fact, ...]:
@@ -125,6 +131,8 @@ def _facts(sanity: Mapping[str, Any], checks: Sequence[str]) -> tuple[Fact, ...]
     families, labels = sanity.get("families") or {}, labels_of(sanity)
     controls = sum(families.get(label) == CONTROL for label in labels)
     layers, seeds = sanity.get("layers") or [], settings.get("seeds") or []
+    if not _randomised(sanity):
+        layers, seeds = [], []
     facts = [
         Fact("Checks", str(len(checks)), ", ".join(check_title(name) for name in checks)),
         Fact("Methods", str(len(labels) - controls), f"and {figures.counted(controls, 'control')}"),

@@ -32,13 +32,15 @@ class Cascade:
     """The layers of one order, a step each.
 
     `above`: whether every layer that is random at the step runs after the target layer. `target`:
-    before which step the target layer stands, None where that is not known.
+    before which step the target layer stands, None where that is not known. `whole`: whether
+    every layer has a step.
     """
 
     order: str
     layers: tuple[str, ...]
     above: tuple[bool, ...]
     target: int | None
+    whole: bool = True
 
     @property
     def title(self) -> str:
@@ -66,8 +68,9 @@ class Cascade:
         if self.target is None:
             return ""
         if self.order == "bottom-up":
+            start = self.target if self.whole else self.target + 1
             return f"the target layer, whose weights and all before it are random from step " \
-                   f"{self.target} on"  # fmt: skip
+                   f"{start} on"  # fmt: skip
         if self.order == "independent":
             return f"the target layer: layers from step {self.target + 1} on run after it"
         return f"the target layer: only layers after it are random up to step {self.target}"
@@ -115,7 +118,10 @@ def _cascade(order: str, steps: Sequence[Mapping[str, Any]], below: int | None) 
         target = sum(above)
     elif order in ("independent", "bottom-up") and below is not None and 0 < below < len(layers):
         target = below
-    return Cascade(order, layers, above, target)
+    whole = order == "independent" or [step.get("random") for step in ordered] == [
+        *range(1, len(ordered) + 1)
+    ]
+    return Cascade(order, layers, above, target, whole)
 
 
 def _below(steps: Mapping[str, Sequence[Mapping[str, Any]]]) -> int | None:

@@ -96,8 +96,8 @@ class Cascade:
         if steps < layers:
             notes.append(
                 Remark(
-                    f"maps are compared at {steps} of {layers} layers, evenly spaced; a cascade "
-                    "randomises those between them too"
+                    f"maps are compared at {steps} of {layers} layers, evenly spaced; cascades "
+                    "randomise those between them too, the order independent leaves them out"
                 )
             )
         if self.below == len(self.order.layers):

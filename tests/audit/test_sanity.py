@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -16,7 +17,7 @@ from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.sanity import PICTURES
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import build_subject, load_second, load_subject
-from camaudit.errors import ModelError, UsageError
+from camaudit.errors import ModelError, UsageError, WallError
 from camaudit.report.html import render
 from camaudit.report.sanity_pictures import MOST_STEPS
 from camaudit.sanity import execution_order
@@ -151,6 +152,10 @@ def test_costly_methods_stay_out_unless_asked_for(settings: Settings) -> None:
         ({"checks": ("data-randomisation",)}, "--permuted belong together"),
         ({"permuted": "trained:x"}, "--permuted belong together"),
         ({"orders": ("sideways",), "checks": ("mprt",)}, "expected at least one order"),
+        ({"orders": ("sideways",)}, "expected at least one order"),
+        ({"scheme": "ours"}, "expected at least one scheme"),
+        ({"checks": ("mprt",), "live_rows": 3}, "no wall is built: leave --live-rows out"),
+        ({"checks": ("mprt",), "wall": "split"}, "leave --wall out"),
         ({"cascade_steps": 1, "checks": ("mprt",)}, "most_steps must be at least 2"),
         ({"sanity_seeds": 0}, "sanity_seeds must be at least 1"),
     ],
@@ -200,6 +205,21 @@ def test_the_second_model_must_fit(runs: tuple[Path, Path], settings: Settings) 
     other = replace(settings, permuted=f"trained:{permuted}", **options)
     with pytest.raises(ModelError, match="other images or classes"):
         load_second(other, load_subject(other))
+    file = replace(own, permuted=str(permuted / "masked" / "model.safetensors"))
+    with pytest.raises(UsageError, match="expected --permuted trained:DIR"):
+        load_second(file, load_subject(file))
+
+
+def test_a_network_without_a_wall_can_be_checked(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(runs[0], tmp_path / "run")
+    description = folder / "masked" / "model.json"
+    unmasked = json.loads(description.read_text())
+    unmasked["network"]["masked"] = False
+    description.write_text(json.dumps(unmasked))
+    settings = Settings(model=f"trained:{folder}", checks=("mprt",))
+    assert load_subject(settings).size == 28
+    with pytest.raises(WallError, match="has no wall"):
+        build_subject(replace(settings, checks=("dead-zone",)))
 
 
 def test_a_weights_file_is_a_second_model(settings: Settings, tmp_path: Path) -> None:
