@@ -517,3 +517,41 @@ def test_the_console_script_works() -> None:
         [sys.executable, "-m", "camaudit", "--version"], capture_output=True, text=True, check=True
     )
     assert "camaudit" in done.stdout
+
+
+def test_sanity_checks_are_printed_written_and_drawn(command: Command, tmp_path: Path) -> None:
+    checks = "mprt,emprt,random-logit"
+    code, out, err = command(
+        checks=checks, wall=None, methods="gradcam,sobel,scorecam", sanity_seeds=2,
+        orders="top-down,bottom-up", cascade_steps=2, scheme="permute",
+    )  # fmt: skip
+    assert code == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    schema = json.loads((files("camaudit") / "schema" / "results-1.json").read_text())
+    jsonschema.validate(results, schema, cls=jsonschema.Draft202012Validator)
+    assert results["summary"] == []
+    assert {c["check"] for c in results["claims"]} == set(checks.split(","))
+    assert results["sanity"]["settings"]["scheme"] == "permute"
+    assert "Model parameter randomisation" in out
+    assert "Share of the map" not in out
+    assert "scorecam took no part" in err
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "From the input up" in page
+    assert "Random logit" in page
+
+
+def test_the_dead_zone_beside_a_sanity_check(command: Command) -> None:
+    code, out, _ = command(checks="dead-zone,random-logit")
+    assert code == 0
+    assert "Share of the map" in out
+    assert "Random logit" in out
+
+
+def test_an_unknown_check_is_named_before_anything_is_loaded(
+    command: Command, tmp_path: Path
+) -> None:
+    code, _, err = command(checks="mprt,sanity", wall=None)
+    assert code == 2
+    assert "expected checks among dead-zone, mprt, emprt, smprt, random-logit" in err
+    assert "'sanity'" in err
+    assert not (tmp_path / "out").exists()
