@@ -31,15 +31,18 @@ TEN = (
 )  # fmt: skip
 
 
-class Unrectified:
-    """GradCAM without its ReLU: Quantus stops where the maps of a random model are all 0."""
+class Absolute:
+    """`|Σ_k w_k A_k|`: GradCAM with the magnitude in place of its ReLU.
 
-    label = "gradcam, not rectified"
+    Quantus stops where the maps of a random model are all 0, or all negative.
+    """
+
+    label = "gradcam, absolute"
 
     def __call__(self, seen: Capture, *, seed: int) -> Tensor:
         del seed
         weights = seen.gradients.mean(dim=(2, 3), keepdim=True)
-        return (weights * seen.activations).sum(dim=1)
+        return (weights * seen.activations).sum(dim=1).abs()
 
 
 def mprt_vgg16(setting: Setting) -> Contest:
@@ -62,7 +65,7 @@ def mprt_vgg16(setting: Setting) -> Contest:
 
     return Contest(
         peer=lambda: _quantus(theirs, images, targets),
-        ours=lambda: _mprt(ours, images, targets, [Unrectified()], similarities=("spearman",)),
+        ours=lambda: _mprt(ours, images, targets, [Absolute()], similarities=("spearman",)),
         compare=compare,
         details={
             "images": len(PHOTOGRAPHS),
@@ -122,7 +125,7 @@ def _mprt(
 
 def _maps(network: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
     cut = cut_at(network, TARGET_LAYER, images[:1])
-    maps = Unrectified()(capture(cut, images, targets=targets), seed=0)
+    maps = Absolute()(capture(cut, images, targets=targets), seed=0)
     return upsample(maps, (224, 224))
 
 
@@ -149,7 +152,7 @@ def _captum(model: nn.Module, inputs: Any, targets: Any, **options: Any) -> Any:
     explainer = load("captum.attr", "LayerGradCam")(model, model.get_submodule(TARGET_LAYER))
     images = torch.as_tensor(inputs, device=device)
     classes = torch.as_tensor(targets, device=device)
-    maps = explainer.attribute(images, target=classes)
+    maps = explainer.attribute(images, target=classes).abs()
     raised = nn.functional.interpolate(maps, images.shape[-2:], mode="bilinear")
     return raised.detach().cpu().numpy()
 
