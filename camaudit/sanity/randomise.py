@@ -11,7 +11,6 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from camaudit.errors import UsageError
@@ -25,13 +24,20 @@ from camaudit.sanity.order import (
     is_library_layer,
     norm_hooks,
 )
+from camaudit.sanity.originals import Originals, spot
 from camaudit.sanity.outcomes import Remark
+from camaudit.sanity.parametrised import (
+    effective,
+    is_plain,
+    modules_of,
+    parametrisation,
+    settle,
+)
 
 __all__ = ["SCHEMES", "Randomiser", "Scheme"]
 
 Scheme = Literal["he", "module", "permute"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
-_POWER_ITERATIONS = 20
 _NORMALISATIONS = (
     nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm,
 )  # fmt: skip
@@ -49,21 +55,33 @@ class Randomiser:
     "permute": the entries of each tensor shuffled, zeros left in place.
 
     Parametrised and weight-normed tensors get the same effective weights as plain ones. Also
-    after an exception or Ctrl-C parameters, buffers and plain tensor attributes are bit-identical
-    on exit; gradients, modes, hooks and the global random state are never touched. `remarks` says
-    what could not be done as asked. Raises :class:`UsageError` for another scheme.
+    after an exception or Ctrl-C parameters, buffers and plain tensor attributes are the same
+    objects with bit-identical values on exit; gradients, modes, hooks and the global random state
+    are never touched. `remarks` says what could not be done as asked. `originals`: those of the
+    model, where its owner keeps them already and gives them back. Raises :class:`UsageError` for
+    another scheme.
     """
 
-    def __init__(self, model: nn.Module, order: Order, *, scheme: Scheme = "he") -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        order: Order,
+        *,
+        scheme: Scheme = "he",
+        originals: Originals | None = None,
+    ) -> None:
         if scheme not in SCHEMES:
             raise UsageError(f"expected a scheme among {', '.join(SCHEMES)}; got {scheme!r}")
         self.scheme = scheme
         self._model = model
-        self._order = order
-        self._saved: dict[int, tuple[Tensor, Tensor]] = {}
+        self._given = self._known = originals
         self._changed: dict[Layer, None] = {}
-        self._buffers: list[tuple[Tensor, Tensor]] = []
-        self._attributes: list[tuple[nn.Module, str, Tensor, Tensor]] = []
+        self._owner = {
+            spot(tensor): layer
+            for layer in order.layers
+            for slot in layer.slots
+            for tensor in slot.stored
+        }
         self._remarks: dict[tuple[str, str], Remark] = {}
 
     @property
@@ -71,14 +89,15 @@ class Randomiser:
         """What was re-initialised otherwise than the scheme says, each once."""
         return tuple(self._remarks.values())
 
+    @property
+    def _originals(self) -> Originals:
+        """Made before anything is written: tensors may share memory."""
+        if self._known is None:
+            self._known = Originals(self._model.modules())
+        return self._known
+
     def __enter__(self) -> Randomiser:
-        self._buffers = [(buffer, _copy(buffer)) for buffer in self._model.buffers()]
-        self._attributes = [
-            (module, name, value, _copy(value))
-            for module in self._model.modules()
-            for name, value in vars(module).items()
-            if isinstance(value, Tensor)
-        ]
+        self._originals.__enter__()
         return self
 
     def __exit__(
@@ -87,11 +106,9 @@ class Randomiser:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        try:
-            self._give_back()
-        except KeyboardInterrupt:  # a second Ctrl-C: finish first
-            self._give_back()
-            raise
+        self._originals.__exit__(kind, error, trace)
+        self._changed.clear()
+        self._known = self._given
 
     def randomise(self, layer: Layer, *, seed: int) -> bool:
         """Give `layer` the weights of `seed`; whether any of its tensors differ from the model's.
@@ -99,7 +116,7 @@ class Randomiser:
         The new weights never depend on what the layer holds now, only on the original.
         """
         self.restore(layer)
-        self._save(layer)
+        self._originals  # noqa: B018 - saved before the first write
         self._changed[layer] = None
         with _writable(layer), torch.no_grad():
             if self.scheme == "module":
@@ -108,57 +125,51 @@ class Randomiser:
                 for slot in layer.slots:
                     self._draw(slot, seed, self.scheme)
             for slot in layer.slots:
-                _settle(slot)
-        return any(
-            not _same(tensor, self._saved[id(tensor)][1])
-            for slot in layer.slots
-            for tensor in slot.stored
-        )
+                settle(slot)
+        return any(self._differs(slot) for slot in layer.slots)
 
     def restore(self, layer: Layer | None = None) -> None:
         """Give `layer`, or every layer, its original weights back."""
         for changed in list(self._changed) if layer is None else [layer]:
             if changed in self._changed:
-                for slot in changed.slots:
-                    for tensor in slot.stored:
-                        _write(tensor, self._saved[id(tensor)][1])
-                for buffer, value in self._buffers_of(changed.module):
-                    _write(buffer, value)
+                self._put_back(changed)
                 del self._changed[changed]
 
-    def _give_back(self) -> None:
-        self.restore()
-        for buffer, value in self._buffers:
-            _write(buffer, value)
-        for module, name, kept, value in self._attributes:
-            _write(kept, value)
-            vars(module)[name] = kept
+    def _put_back(self, layer: Layer) -> None:
+        """The layer's tensors and what its modules keep beside them, but no other layer's."""
+        for module in modules_of(layer):
+            self._originals.put_entries_back(module)
+        for module in modules_of(layer):
+            weights = {id(parameter) for parameter in module._parameters.values()}
+            for tensor in self._originals.tensors(module):
+                owner = self._owner.get(self._originals.spot(tensor))
+                if owner is layer or (owner is None and id(tensor) not in weights):
+                    self._originals.put_value_back(tensor)
 
-    def _buffers_of(self, module: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
-        mine = {id(buffer) for buffer in module.buffers()}
-        return (pair for pair in self._buffers if id(pair[0]) in mine)
-
-    def _save(self, layer: Layer) -> None:
-        for slot in layer.slots:
-            for tensor in slot.stored:
-                if id(tensor) not in self._saved:
-                    self._saved[id(tensor)] = (tensor, _copy(tensor))
+    def _differs(self, slot: Slot) -> bool:
+        """Whether a slot's tensors, or what its parametrisation keeps, are other than they were."""
+        tensors = list(slot.stored)
+        for module in parametrisation(slot):
+            tensors += [buffer for buffer in module._buffers.values() if buffer is not None]
+        known = self._originals
+        return any(t not in known or not _same(t, known.value(t)) for t in tensors)
 
     def _remark(self, name: str, reason: str) -> None:
         self._remarks.setdefault((name, reason), Remark(reason, layer=name))
 
     def _draw(self, slot: Slot, seed: int, scheme: Scheme) -> None:
         """New values of one tensor by the scheme "he" or "permute"."""
-        original = _effective(slot)
+        original = effective(slot)
         if scheme == "permute":
-            self._assign(slot, permuted(seed, slot.name, original), seed)
-            if _same(_effective(slot), original):
+            shuffled = permuted(seed, slot.name, original)
+            if torch.equal(shuffled, original) and _uniform(original):
                 self._remark(slot.name, "its entries are all equal: permuting changes nothing")
+            self._assign(slot, shuffled, seed)
             return
         value = self._he(slot.name, slot.local, slot.owner, original)
         if not isinstance(value, float):
             self._assign(slot, value, seed)
-        elif _plain(slot):
+        elif is_plain(slot):
             fill_normal_(slot.stored[0], seed, slot.name, value)
         else:
             drawn = normal(seed, slot.name, original.numel()).mul_(value)
@@ -197,8 +208,10 @@ class Randomiser:
         like = getattr(slot.owner, slot.local)
         values: Any = value.to(like)
         try:
-            for step in reversed(list(chain)):
-                values = step.right_inverse(values)
+            with _forked(slot.owner):  # an inverse may draw, as that of `orthogonal` does
+                torch.manual_seed(key(seed, slot.name, "right inverse"))
+                for step in reversed(list(chain)):
+                    values = step.right_inverse(values)
         except (AttributeError, NotImplementedError):
             self._remark(
                 slot.name,
@@ -218,57 +231,100 @@ class Randomiser:
         """The scheme "module": the module initialises itself, "he" for what it does not write."""
         module = layer.module
         reset = getattr(module, "reset_parameters", getattr(module, "_reset_parameters", None))
-        own = callable(reset) and len({id(slot.owner) for slot in layer.slots}) == 1
-        if not own:
-            self._remark(layer.name, "its module has no initialiser: drawn by He's law instead")
-        before = {slot.name: _effective(slot).clone() for slot in layer.slots}
-        versions = [tensor._version for slot in layer.slots for tensor in slot.stored]
-        written: dict[str, Tensor] = {}
-        if own:
+        written: dict[str, Tensor | None] | None = None
+        if callable(reset):
             written = self._own(layer, reset, seed)
-        place = 0
+        else:
+            self._remark(layer.name, "its module has no initialiser: drawn by He's law instead")
         for slot in layer.slots:
-            stored = versions[place : place + len(slot.stored)]
-            place += len(slot.stored)
-            if slot.name in written:
-                self._assign(slot, written[slot.name], seed)
-            elif [tensor._version for tensor in slot.stored] == stored and _same(
-                _effective(slot), before[slot.name]
-            ):
-                if own:
+            if written is None or slot.name not in written:
+                if written is not None:
                     reason = "its module's initialiser leaves it out: drawn by He's law instead"
                     self._remark(slot.name, reason)
                 self._draw(slot, seed, "he")
+                continue
+            value = written[slot.name]
+            if value is not None:
+                self._assign(slot, value, seed)
 
-    def _own(self, layer: Layer, reset: Any, seed: int) -> dict[str, Tensor]:
-        """Run the module's own initialiser; the effective values of parametrised tensors."""
-        module = layer.module
-        mine = {id(tensor) for slot in layer.slots for tensor in slot.stored}
-        others = [
-            (tensor, _copy(tensor))
-            for tensor in (*module.parameters(), *module.buffers())
-            if id(tensor) not in mine
-        ]
-        devices = sorted({t.device.index or 0 for t in module.parameters() if t.is_cuda})
-        with torch.random.fork_rng(devices=devices), parametrize.cached():
+    def _own(self, layer: Layer, reset: Any, seed: int) -> dict[str, Tensor | None] | None:
+        """Run the module's own initialiser; None where it fails, else the slots that it wrote.
+
+        A slot that holds its new values has None, another one its new effective values.
+        """
+        module, inner = layer.module, modules_of(layer)[1:]
+        mine = [tensor for slot in layer.slots for tensor in slot.stored]
+        reached = [found for found in module.modules() if found not in inner]
+        # an initialiser may reach into other layers, and put new tensors in the place of old ones
+        with Originals(reached, without=mine), _forked(module):
             torch.manual_seed(key(seed, layer.name, "module"))
-            wrapped = [s for s in layer.slots if parametrize.is_parametrized(s.owner, s.local)]
-            first = {slot.name: getattr(slot.owner, slot.local) for slot in wrapped}
-            versions = {name: tensor._version for name, tensor in first.items()}
-            reset()
-            written = {
-                name: tensor.detach().clone()
-                for name, tensor in first.items()
-                if tensor._version != versions[name]
-            }
-        for tensor, value in others:  # an initialiser may reach into other layers
-            if not _same(tensor, value):
-                _write(tensor, value)
-        plain = {hook.name for hook in norm_hooks(module)}
-        for slot in layer.slots:
-            if slot.local in plain:
-                written[slot.name] = getattr(module, slot.local).detach().clone()
+            try:
+                with parametrize.cached():
+                    marks = {slot: _Mark(slot) for slot in layer.slots}
+                    reset()
+            except Exception as error:
+                what = " ".join(f"{type(error).__name__}: {error}".split())
+                reason = f"its module's initialiser failed ({what}): drawn by He's law instead"
+                self._remark(layer.name, reason)
+                self._put_back(layer)
+                return None
+            written = {}
+            for slot, mark in marks.items():
+                value = mark.value()
+                if self._wrote(slot, mark.versions) or value is not None:
+                    written[slot.name] = value
         return written
+
+    def _wrote(self, slot: Slot, versions: list[int]) -> bool:
+        """Whether tensors of a slot were written; what was put in their place is copied in."""
+        wrote = False
+        for stored, version in zip(slot.stored, versions, strict=True):
+            old = self._originals.value(stored)
+            held = _entry(slot) if is_plain(slot) else stored
+            replaced = held is not stored or self._originals.moved(stored)
+            new = None if held is None or held.shape != old.shape else held.detach()
+            changed = new is not None and (
+                replaced or _version(stored) != version or not _same(new, old)
+            )
+            if replaced:
+                self._originals.reseat(stored)
+                stored.copy_(old if new is None else new)
+            wrote = wrote or changed
+        return wrote
+
+
+class _Mark:
+    """What a slot held before its module's initialiser runs, within the parametrisations' cache."""
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+        self.versions = [_version(tensor) for tensor in slot.stored]
+        self._seen: Tensor | None = None
+        if not is_plain(slot):
+            self._seen = getattr(slot.owner, slot.local)
+        if self._seen is not None:
+            self._before, self._written = self._seen.detach().clone(), _version(self._seen)
+
+    def value(self) -> Tensor | None:
+        """The new values of a tensor that is not stored as it is used, where it was written."""
+        if self._seen is None:
+            return None
+        seen: Tensor = self._seen
+        if not parametrize.is_parametrized(self._slot.owner, self._slot.local):
+            seen = getattr(self._slot.owner, self._slot.local)  # of an old normalisation's hook
+        fresh = seen is self._seen and _version(seen) == self._written
+        if fresh and _same(seen, self._before):
+            return None
+        return seen.detach().clone()
+
+
+def _entry(slot: Slot) -> Tensor | None:
+    """What stands where a plain slot's tensor stood."""
+    for table in (slot.owner._parameters, slot.owner._buffers, vars(slot.owner)):
+        found = table.get(slot.local)
+        if isinstance(found, Tensor):
+            return found
+    return None
 
 
 def _fixed(local: str, owner: nn.Module, tensor: Tensor) -> float | None:
@@ -280,48 +336,6 @@ def _fixed(local: str, owner: nn.Module, tensor: Tensor) -> float | None:
     return 0.0 if "bias" in local and tensor.ndim <= 1 else None
 
 
-def _plain(slot: Slot) -> bool:
-    """Whether a tensor is stored as it is used."""
-    hooked = any(hook.name == slot.local for hook in norm_hooks(slot.owner))
-    return not hooked and not parametrize.is_parametrized(slot.owner, slot.local)
-
-
-def _effective(slot: Slot) -> Tensor:
-    """The tensor as a forward pass sees it."""
-    for hook in norm_hooks(slot.owner):
-        if hook.name == slot.local:
-            if isinstance(hook, WeightNorm):
-                value: Tensor = hook.compute_weight(slot.owner)
-                return value.detach()
-            return slot.stored[0].detach()
-    if parametrize.is_parametrized(slot.owner, slot.local):
-        value = getattr(slot.owner, slot.local)
-        return value.detach()
-    return slot.stored[0].detach()
-
-
-def _settle(slot: Slot) -> None:
-    """Let a spectral normalisation find the norm of its new weight."""
-    for hook in norm_hooks(slot.owner):
-        if hook.name == slot.local and not isinstance(hook, WeightNorm):
-            for _ in range(_POWER_ITERATIONS):
-                hook.compute_weight(slot.owner, do_power_iteration=True)
-    if not parametrize.is_parametrized(slot.owner, slot.local):
-        return
-    lists: Any = slot.owner.parametrizations
-    chain = lists[slot.local]
-    value = getattr(chain, "original", None)
-    for part in chain if value is not None else ():
-        if isinstance(part, _SpectralNorm):
-            part.train()  # in training mode each call is one power iteration
-            try:
-                for _ in range(_POWER_ITERATIONS):
-                    part(value)
-            finally:
-                part.eval()
-        value = part(value)
-
-
 @contextmanager
 def _writable(layer: Layer) -> Iterator[None]:
     """Weights made under inference mode can be written under it alone."""
@@ -330,13 +344,22 @@ def _writable(layer: Layer) -> Iterator[None]:
         yield
 
 
-def _copy(tensor: Tensor) -> Tensor:
-    return tensor.detach().clone(memory_format=torch.preserve_format)
+@contextmanager
+def _forked(module: nn.Module) -> Iterator[None]:
+    """The global random state is given back afterwards, on the module's devices too."""
+    devices = sorted({t.device.index or 0 for t in module.parameters() if t.is_cuda})
+    with torch.random.fork_rng(devices=devices):
+        yield
 
 
-def _write(tensor: Tensor, value: Tensor) -> None:
-    with torch.inference_mode(tensor.is_inference()), torch.no_grad():
-        tensor.copy_(value)
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _uniform(tensor: Tensor) -> bool:
+    """Whether all entries but the zeros are one number."""
+    entries = tensor[tensor != 0]
+    return bool((entries == entries[:1]).all())
 
 
 def _same(tensor: Tensor, value: Tensor) -> bool:

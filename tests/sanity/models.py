@@ -136,6 +136,82 @@ def scripted() -> nn.Module:
     return model
 
 
+class Replacing(nn.Module):
+    """A layer of its own whose initialiser `reset` does as `how` says, in a small network."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.mix = Initialised(how)
+        self.fc = nn.Linear(4, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.mix(self.conv(x).relu()).relu().mean(dim=(2, 3)))
+
+
+class Initialised(nn.Conv2d):
+    """A convolution whose initialiser is unusual in one way, after a child that it also writes."""
+
+    def __init__(self, how: str) -> None:
+        self.how = "plain"
+        super().__init__(4, 4, 3)
+        self.child = nn.Conv2d(4, 4, 1)
+        self.how = how
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.child(super().forward(x))
+
+    def reset_parameters(self) -> None:
+        """Write the weights in the way that the test asks for."""
+        if self.how == "parameter":
+            self.weight = nn.Parameter(torch.randn(4, 4, 3, 3))
+            self.bias = nn.Parameter(torch.randn(4))
+        elif self.how == "data":
+            self.weight.data = torch.randn(4, 4, 3, 3)
+            self.bias.data = torch.randn(4)
+        else:
+            super().reset_parameters()
+        if self.how in ("raises", "interrupts"):
+            nn.init.ones_(self.child.weight)
+            raise RuntimeError("no\nluck") if self.how == "raises" else KeyboardInterrupt
+
+
+class Argued(Initialised):
+    """Its initialiser needs an argument."""
+
+    def __init__(self) -> None:
+        super().__init__("plain")
+        self.reset_parameters = lambda std: nn.init.normal_(self.weight, std=std)
+
+
+class TiedByStorage(nn.Module):
+    """Two layers whose weights are two parameters on one memory, equal or overlapping."""
+
+    def __init__(self, *, overlapping: bool = False) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, 3, 3, padding=1)
+        self.b = nn.Conv2d(3, 3, 3, padding=1)
+        self.c = nn.Conv2d(3, 3, 3, padding=1)
+        self.fc = nn.Linear(3, CLASSES)
+        settle(self)
+        if overlapping:
+            memory = torch.randn(100)
+            self.b.weight = nn.Parameter(memory[:81].view(3, 3, 3, 3))
+            self.c.weight = nn.Parameter(memory[19:].view(3, 3, 3, 3))
+        else:
+            self.c.weight = nn.Parameter(self.b.weight.data)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.c(self.b(self.a(x).relu()).relu()).relu().mean(dim=(2, 3)))
+
+
+def orthogonal() -> nn.Module:
+    """body with its Linear head under torch's orthogonal parametrisation."""
+    model = settle(body(nn.Conv2d(3, 4, 3)))
+    parametrizations.orthogonal(model[5])
+    return model.eval()
+
+
 #: Name → factory and a layer at which the network can be cut.
 MODELS = {
     "raw": (lambda: settle(Raw()), "maps"),
@@ -145,5 +221,9 @@ MODELS = {
     "spectral norm": (spectral_normed, "3"),
     "one way": (one_way, "3"),
     "frozen": (frozen, "4"),
+    "orthogonal": (orthogonal, "3"),
+    "replaced": (lambda: settle(Replacing("parameter")), "mix"),
+    "new memory": (lambda: settle(Replacing("data")), "mix"),
+    "tied by storage": (lambda: TiedByStorage().eval(), "c"),
     "attributed": (lambda: settle(Attributed()), "mix"),
 }
