@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from torch.overrides import TorchFunctionMode
 
 from camaudit.errors import ModelError
+from camaudit.sanity.originals import overlap, spot
 from camaudit.sanity.outcomes import Remark
 from camaudit.sites import require_eval
 
@@ -95,24 +97,26 @@ def execution_order(model: nn.Module, example: Tensor) -> Order:
     A tensor is used when a torch function that returns tensors takes it. All tensors of a module
     from `torch.nn` (or derived from one, or with running statistics) form one layer; raw
     parameters of other modules form one where the same call uses them first. A shared tensor
-    counts where it is used first. What is not used, not floating-point or packed away is named
-    in the remarks. Raises :class:`ModelError` in training mode, for TorchScript parts, and for a
-    model with nothing to randomise.
+    (also by its memory alone) counts where it is used first. What is not used, not
+    floating-point, packed away or registered nowhere is named in the remarks. Raises
+    :class:`ModelError` in training mode, for TorchScript parts, for tensors whose memory overlaps
+    without being the same, and for a model with nothing to randomise.
     """
     require_eval(model)
     _require_python(model)
     slots = list(_slots(model))
-    stored = [tensor for slot in slots for tensor in slot.stored]
-    trace = _Trace(model, [*stored, *model.buffers()])
+    _require_apart(slots)
+    loose = list(_loose(model))
+    trace = _Trace(model, [*_registered(model), *(tensor for _, tensor in loose)])
     trace.run(example[:1])
     layers: list[Layer] = []
-    remarks = [*_packed(model), *_kept(model, trace, slots)]
+    remarks = [*_packed(model), *_kept(model, trace, slots), *_unregistered(loose, trace, model)]
     for name, module, group in _groups(slots, trace):
         use = trace.first(group, module if is_library_layer(module) else None)
         if use is None:
             remarks.append(Remark("not used in a forward pass: left as it is", layer=name))
             continue
-        uses = max(trace.uses[id(tensor)] for slot in group for tensor in slot.stored)
+        uses = max(trace.uses[spot(tensor)] for slot in group for tensor in slot.stored)
         layers.append(
             Layer(name, module, tuple(group), use.place, use.finished, use.runs, max(uses, 1))
         )
@@ -142,15 +146,35 @@ def is_library_layer(module: nn.Module) -> bool:
 
 def _slots(model: nn.Module) -> Iterator[Slot]:
     """Every floating parameter and running statistic once, under its first name."""
-    seen: set[int] = set()
+    seen: set[Any] = set()
     for path, module in model.named_modules():
         if isinstance(module, ParametrizationList):
             continue
         for local, stored in _owned(module):
-            fresh = tuple(tensor for tensor in stored if id(tensor) not in seen)
-            seen.update(map(id, fresh))
+            fresh = tuple(tensor for tensor in stored if spot(tensor) not in seen)
+            seen.update(map(spot, fresh))
             if fresh and all(tensor.is_floating_point() for tensor in fresh):
                 yield Slot(f"{path}.{local}" if path else local, module, local, fresh)
+
+
+def _registered(model: nn.Module) -> Iterator[Tensor]:
+    yield from model.parameters()
+    yield from model.buffers()
+
+
+def _require_apart(slots: list[Slot]) -> None:
+    """Two tensors are one or have nothing in common: else the second would overwrite the first."""
+    memories: dict[Any, list[tuple[str, Tensor]]] = {}
+    for slot in slots:
+        for tensor in slot.stored:
+            memories.setdefault(spot(tensor)[0], []).append((slot.name, tensor))
+    for tensors in memories.values():
+        for (one, first), (other, second) in combinations(tensors, 2):
+            if overlap(first, second):
+                raise ModelError(
+                    f"{one!r} and {other!r} overlap in memory without being one tensor, so that "
+                    "neither can be randomised alone: give one a copy of its own"
+                )
 
 
 def _owned(module: nn.Module) -> Iterator[tuple[str, list[Tensor]]]:
@@ -205,14 +229,14 @@ class _Trace(TorchFunctionMode):
     def __init__(self, model: nn.Module, watched: list[Tensor]) -> None:
         super().__init__()
         self._model = model
-        self._watched = {id(tensor) for tensor in watched}
+        self._watched = {id(tensor): spot(tensor) for tensor in watched}  # tied: the same spot
         self._frames: list[list[Call]] = [[]]
         self._runs: Counter[nn.Module] = Counter()
         self._events = 0
         self._functions = 0
-        self._first: dict[int, _Use] = {}
+        self._first: dict[Any, _Use] = {}
         self._started: dict[nn.Module, _Use] = {}
-        self.uses: Counter[int] = Counter()
+        self.uses: Counter[Any] = Counter()
 
     def run(self, images: Tensor) -> None:
         """Trace one pass; hooks and the mode are removed whatever happens."""
@@ -229,8 +253,8 @@ class _Trace(TorchFunctionMode):
 
     def first(self, slots: list[Slot], module: nn.Module | None) -> _Use | None:
         """The earliest use of any of `slots`, else the start of the module's first run."""
-        ids = [id(tensor) for slot in slots for tensor in slot.stored]
-        uses = [self._first[key] for key in ids if key in self._first]
+        keys = [spot(tensor) for slot in slots for tensor in slot.stored]
+        uses = [self._first[key] for key in keys if key in self._first]
         if uses:
             return min(uses, key=lambda use: use.place)
         return self._started.get(module) if module is not None else None
@@ -242,17 +266,18 @@ class _Trace(TorchFunctionMode):
 
     def seen(self, tensor: Tensor) -> bool:
         """Whether a watched tensor was used."""
-        return id(tensor) in self._first
+        return spot(tensor) in self._first
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        taken = [t for t in _tensors((args, kwargs or {})) if id(t) in self._watched]
+        given = map(id, _tensors((args, kwargs or {})))
+        taken = [self._watched[key] for key in given if key in self._watched]
         if taken and any(True for _ in _tensors(result)):
             self._functions += 1
-            for tensor in taken:
-                self.uses[id(tensor)] += 1
-                if id(tensor) not in self._first:
-                    self._first[id(tensor)] = self._now()
+            for key in taken:
+                self.uses[key] += 1
+                if key not in self._first:
+                    self._first[key] = self._now()
         return result
 
     def _now(self) -> _Use:
@@ -303,21 +328,45 @@ def _is_quantised(module: nn.Module) -> bool:
 
 def _kept(model: nn.Module, trace: _Trace, slots: list[Slot]) -> Iterator[Remark]:
     """Floating buffers that are used and no statistics: constants of the architecture."""
-    known = {id(tensor) for slot in slots for tensor in slot.stored}
+    known = {spot(tensor) for slot in slots for tensor in slot.stored}
     for name, buffer in model.named_buffers():
         derived = "parametrizations" in name.split(".") or name.endswith(("_u", "_v"))
         constant = buffer.is_floating_point() and not derived and trace.seen(buffer)
-        if constant and id(buffer) not in known:
+        if constant and spot(buffer) not in known:
             yield Remark("a buffer, not a weight: left as it is", layer=name)
 
 
+def _loose(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Floating tensors among the attributes of modules, also in lists, tuples and dictionaries."""
+    tables = ("_parameters", "_buffers", "_modules")
+    for path, module in model.named_modules():
+        hooked = {hook.name for hook in norm_hooks(module)}
+        for local, value in vars(module).items():
+            if local in hooked or local in tables:
+                continue
+            for tensor in _tensors(value):
+                if tensor.is_floating_point():
+                    yield (f"{path}.{local}" if path else local), tensor
+
+
+def _unregistered(
+    loose: list[tuple[str, Tensor]], trace: _Trace, model: nn.Module
+) -> Iterator[Remark]:
+    """Attributes that a forward pass reads, though no parameters or buffers of the model."""
+    known = {spot(tensor) for tensor in _registered(model)}
+    names = {name: None for name, t in loose if spot(t) not in known and trace.seen(t)}
+    for name in names:
+        reason = "an attribute, neither parameter nor buffer of its module: left as it is"
+        yield Remark(reason, layer=name)
+
+
 def _shared(model: nn.Module, layers: list[Layer]) -> Iterator[Remark]:
-    names: dict[int, list[str]] = {}
+    names: dict[Any, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
+        names.setdefault(spot(parameter), []).append(name)
     for layer in layers:
         for slot in layer.slots:
-            also = [n for tensor in slot.stored for n in names.get(id(tensor), [])[1:]]
+            also = [n for tensor in slot.stored for n in names.get(spot(tensor), [])[1:]]
             if also:
                 reason = f"shared with {', '.join(also)}: randomised once, at its first use"
                 yield Remark(reason, layer=slot.name)

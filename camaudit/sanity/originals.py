@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-__all__ = ["Originals", "spot"]
+__all__ = ["Originals", "overlap", "spot"]
 
 #: A module's dictionary or list, and what stood in it.
 _Table = tuple[Any, Any]
@@ -144,6 +144,31 @@ def spot(tensor: Tensor) -> tuple[Any, ...]:
     if not key or not tensor.numel():
         return (id(tensor),)
     return (key, tensor.storage_offset(), *_form(tensor), tensor.dtype, tensor.device)
+
+
+def overlap(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors of one storage have an entry in common without being the same memory."""
+    if spot(first) == spot(second) or spot(first)[0] != spot(second)[0]:
+        return False
+    (start, stop), (other, end) = _reach(first), _reach(second)
+    if stop <= other or end <= start:
+        return False
+    if first.dtype != second.dtype:
+        return True
+    low = min(start, other) // first.element_size()
+    taken = torch.zeros(max(stop, end) // first.element_size() - low, dtype=torch.bool)
+    views = [
+        taken.as_strided(t.shape, t.stride(), t.storage_offset() - low) for t in (first, second)
+    ]
+    views[0].fill_(True)
+    return bool(views[1].any())
+
+
+def _reach(tensor: Tensor) -> tuple[int, int]:
+    """The first byte of a tensor in its storage, and the one after its last."""
+    last = sum(int(step) * (int(size) - 1) for step, size in zip(*_form(tensor), strict=True))
+    start, width = int(tensor.storage_offset()), tensor.element_size()
+    return start * width, (start + last + 1) * width
 
 
 def _form(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -9,7 +9,7 @@ from torch import nn
 from camaudit.errors import ModelError
 from camaudit.sanity import execution_order
 from tests.networks import Reused, images, settle
-from tests.sanity.models import MODELS, Reversed, Tied, scripted
+from tests.sanity.models import MODELS, Reversed, Tied, TiedByStorage, scripted
 
 
 def names(model: nn.Module) -> list[str]:
@@ -106,3 +106,43 @@ def test_a_model_without_weights_and_one_in_training_mode_are_refused() -> None:
         execution_order(nn.Sequential(nn.ReLU()).eval(), images(1))
     with pytest.raises(ModelError, match="training mode"):
         execution_order(nn.Conv2d(3, 4, 3), images(1))
+
+
+def test_two_parameters_on_one_memory_are_one_shared_tensor() -> None:
+    model = TiedByStorage().eval()
+    order = execution_order(model, images(1))
+    slots = [slot.name for layer in order.layers for slot in layer.slots]
+    assert "b.weight" in slots
+    assert "c.weight" not in slots
+    assert "shared with c.weight" in reasons(model)["b.weight"]
+
+
+def test_overlapping_parameters_are_refused_by_name() -> None:
+    with pytest.raises(ModelError, match=r"'b\.weight' and 'c\.weight' overlap"):
+        execution_order(TiedByStorage(overlapping=True).eval(), images(1))
+
+
+def test_disjoint_views_of_one_memory_are_tensors_of_their_own() -> None:
+    model = TiedByStorage().eval()
+    memory = torch.randn(3, 2, 3, 3, 3)  # interleaved
+    model.b.weight, model.c.weight = (nn.Parameter(memory[:, place]) for place in range(2))
+    assert names(model) == ["a", "b", "c", "fc"]
+    assert "b.weight" not in reasons(model)
+
+
+def test_tensors_that_are_registered_nowhere_are_named_where_they_are_read() -> None:
+    class Loose(Tied):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.tensor(2.0)
+            self.shifts = [nn.Parameter(torch.ones(3))]
+            self.unread = torch.ones(3)
+            self.alias = [self.fc.weight]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc((self.second(x) * self.scale).mean(dim=(2, 3)) + self.shifts[0])
+
+    found = reasons(settle(Loose()))
+    assert "neither parameter nor buffer" in found["scale"]
+    assert "neither parameter nor buffer" in found["shifts"]
+    assert not {"unread", "alias", "fc.weight"} & set(found)
