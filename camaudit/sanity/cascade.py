@@ -61,7 +61,7 @@ class Batch:
 
     images: Tensor
     original: Capture
-    memory: Memory
+    memory: Memory | None
 
     @property
     def targets(self) -> Tensor:
@@ -111,6 +111,7 @@ class Cascade:
             notes.append(
                 Remark(f"every step runs the whole model up to the layer: {self.suffix.broken}")
             )
+        notes += [Remark(why) for why in sorted(self.suffix.strays)]
         return tuple(notes)
 
     def randomiser(self, scheme: Scheme) -> Randomiser:

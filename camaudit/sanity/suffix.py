@@ -5,7 +5,8 @@ ones whose effect is known already): everything that had ended when the first of
 used still returns what it returned. The model's own code is run with those module calls
 answered, so that any Python works, with skip connections and branches. The first image proves
 it: each part between two layers must reproduce what the whole model had there, after the model
-has seen another image; where it does not, every step runs the whole trunk.
+has seen another image; where it does not, every step runs the whole trunk. So does every batch,
+and every random model, for which other modules end than for the first image.
 """
 
 from __future__ import annotations
@@ -53,35 +54,41 @@ class Suffix:
     """The trunk of a model with a boundary at each of its layers, earliest first.
 
     `broken` says why nothing is answered from memory, None where the boundaries were proven.
+    `calls` are those that end on the proving image, in order; `strays` says, once they were seen,
+    that other images or weights take other ways. No memory (None) means: run the whole trunk.
     """
 
     trunk: Trunk
     boundaries: tuple[_Boundary, ...]
     mutated: frozenset[Call]
     broken: str | None = None
+    calls: tuple[Call, ...] = ()
+    strays: set[str] = field(default_factory=set)
     _kept: frozenset[Call] = field(default=frozenset(), repr=False)
 
-    def record(self, images: Tensor) -> tuple[Tensor, Memory]:
+    def record(self, images: Tensor) -> tuple[Tensor, Memory | None]:
         """Activations (N×K×h×w) of the whole trunk and what its boundaries need to remember."""
-        if self.broken is not None:
-            return self._whole(images), {}
+        if self.broken is not None or not self.boundaries:
+            return self._whole(images), None
         wanted = {call for boundary in self.boundaries for call in boundary.answered}
         return self._run(images, None, {}, wanted)
 
-    def run(self, images: Tensor, place: int, memory: Memory) -> Tensor:
+    def run(self, images: Tensor, place: int, memory: Memory | None) -> Tensor:
         """Activations with the layers from the `place`-th on as they are now."""
-        if self.broken is not None:
+        if memory is None:
             return self._whole(images)
         return self._run(images, self.boundaries[place], memory, set())[0]
 
-    def advance(self, images: Tensor, place: int, memory: Memory) -> tuple[Tensor, Memory]:
+    def advance(
+        self, images: Tensor, place: int, memory: Memory | None
+    ) -> tuple[Tensor, Memory | None]:
         """:meth:`run`, and the memory for the next place with this place's layer as it is now."""
-        if self.broken is not None or place + 1 >= len(self.boundaries):
+        if memory is None or place + 1 >= len(self.boundaries):
             return self.run(images, place, memory), memory
         here, after = self.boundaries[place], self.boundaries[place + 1]
         wanted = set(after.live) - set(here.answered)
         activations, found = self._run(images, here, memory, wanted)
-        return activations, {**memory, **found}
+        return activations, None if found is None else {**memory, **found}
 
     def _whole(self, images: Tensor) -> Tensor:
         with torch.no_grad():
@@ -90,23 +97,53 @@ class Suffix:
 
     def _run(
         self, images: Tensor, boundary: _Boundary | None, memory: Memory, wanted: set[Call]
-    ) -> tuple[Tensor, Memory]:
+    ) -> tuple[Tensor, Memory | None]:
         found: Memory = {}
         answers = []
         for call in boundary.answered if boundary else ():
             value = memory[call]
             overwritten = call in self.mutated and call in self._kept
             answers.append((call, _cloned(value) if overwritten else value))
+        expected = self._expected(boundary)
+        ended: list[Call] = []
 
         def note(call: Call, output: Any) -> None:
+            ended.append(call)
+            if ended[-1:] != expected[len(ended) - 1 : len(ended)]:
+                raise Reached(ended, None)
             if call in wanted:
                 change = torch.clone if call in self.mutated else Tensor.detach
                 found[call] = map_tensors(change if call in self._kept else _like, output)
 
-        output = _replay(self.trunk, images, boundary, answers, note, wanted)
+        try:
+            output = _replay(self.trunk, images, boundary, answers, note, None)
+        except Reached as reached:
+            if reached.owner is not ended:
+                raise
+            return self._strayed(images), None
+        except (RuntimeError, ValueError, TypeError, LookupError):
+            if boundary is None:
+                raise
+            return self._strayed(images), None  # it read what is not remembered: so it strayed
         if output is None:
             raise LayerError(f"layer {self.trunk.site.label!r} did not run: its model changed")
         return output.detach(), found
+
+    def _expected(self, boundary: _Boundary | None) -> list[Call]:
+        """The calls that end in a replay: those of a whole pass, less what answers hide."""
+        if boundary is None:
+            return list(self.calls)
+        answered, runs = set(boundary.answered), Counter(boundary.hidden)
+        runs.update(module for module, _ in boundary.answered)
+        return [call for call in self.calls if call in answered or call[1] > runs[call[0]]]
+
+    def _strayed(self, images: Tensor) -> Tensor:
+        self.strays.add(
+            "some images or random weights make the model run other modules than the first image "
+            "does: they run the whole model at every step, and layers and their order are the "
+            "first image's"
+        )
+        return self._whole(images)
 
 
 def prepare_suffix(trunk: Trunk, layers: Iterable[Layer], example: Tensor) -> Suffix:
@@ -119,13 +156,14 @@ def prepare_suffix(trunk: Trunk, layers: Iterable[Layer], example: Tensor) -> Su
     wanted = {call for boundary in boundaries for call in boundary.answered}
     with torch.no_grad():
         try:
-            values, mutated, target = _remember(trunk, example, wanted)
+            calls, values, mutated, target = _remember(trunk, example, wanted)
             trunk(_other(example))  # what modules keep on themselves is now another image's
             proven, why = _prove(trunk, boundaries, example, values, target)
         except (RuntimeError, ValueError, TypeError, KeyError, LayerError) as error:
             proven, mutated, why = boundaries, frozenset(), f"{type(error).__name__}: {error}"
+            calls = ()
     kept = frozenset(call for boundary in proven for call in boundary.live)
-    return Suffix(trunk, proven, mutated, why, kept)
+    return Suffix(trunk, proven, mutated, why, calls, _kept=kept)
 
 
 def _boundary(layer: Layer) -> _Boundary:
@@ -136,21 +174,23 @@ def _boundary(layer: Layer) -> _Boundary:
 
 def _remember(
     trunk: Trunk, example: Tensor, wanted: set[Call]
-) -> tuple[Memory, frozenset[Call], Tensor]:
-    """What calls return on the example, those whose output is overwritten later, and A."""
+) -> tuple[tuple[Call, ...], Memory, frozenset[Call], Tensor]:
+    """All calls, what the wanted ones return, those whose output is overwritten later, and A."""
+    calls: list[Call] = []
     values: Memory = {}
     seen: list[tuple[Call, Tensor, int]] = []
 
     def note(call: Call, output: Any) -> None:
+        calls.append(call)
         if call in wanted:
             map_tensors(lambda t: _noted(t, call, seen), output)
             values[call] = _cloned(output)
 
-    target = _replay(trunk, example, None, [], note, wanted)
+    target = _replay(trunk, example, None, [], note, None)
     if target is None or set(values) != wanted:
         raise LayerError("the model runs other modules from one pass to the next")
     mutated = frozenset(call for call, tensor, version in seen if tensor._version != version)
-    return values, mutated, target.clone()
+    return tuple(calls), values, mutated, target.clone()
 
 
 def _noted(tensor: Tensor, call: Call, seen: list[tuple[Call, Tensor, int]]) -> Tensor:
@@ -244,9 +284,12 @@ def _replay(
     boundary: _Boundary | None,
     answers: list[tuple[Call, Any]],
     note: Callable[[Call, Any], None],
-    wanted: set[Call],
+    wanted: set[Call] | None,
 ) -> Tensor | None:
-    """The target layer's output with the boundary's calls answered; `note` sees wanted calls."""
+    """The target layer's output with the boundary's calls answered.
+
+    `note` sees the calls of the modules of `wanted` (None: of all), and the target layer's.
+    """
     site = trunk.site
     hidden = boundary.hidden if boundary else {}
     counts: Counter[nn.Module] = Counter()
@@ -259,7 +302,8 @@ def _replay(
         if module is site.module and number == site.call:
             raise Reached(owner, output)
 
-    modules = {module for module, _ in wanted} | {site.module}
+    modules = set(trunk.model.modules()) if wanted is None else {call[0] for call in wanted}
+    modules.add(site.module)
     handles = []
     images = images.clone() if trunk.mutates_images else images
     try:

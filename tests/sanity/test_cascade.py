@@ -14,7 +14,7 @@ from camaudit.cut import cut_at
 from camaudit.errors import UsageError
 from camaudit.sanity import ORDERS, Randomiser, execution_order, prepare_cascade
 from camaudit.sanity.cascade import State
-from tests.networks import CUTTABLE, build, images
+from tests.networks import CUTTABLE, build, images, settle
 from tests.sanity.models import MODELS
 
 CASES = [(name, layers[-1]) for name, (_, layers) in CUTTABLE.items()]
@@ -139,3 +139,58 @@ def test_a_model_without_weights_after_its_layer_is_named() -> None:
     cascade = prepare_cascade(model, "head.0", x)
     assert any("no layer after the target layer" in remark.reason for remark in cascade.remarks)
     assert not any(step.above for step in cascade.steps("top-down"))
+
+
+class Branching(nn.Module):
+    """Takes another way for bright images, with other modules or other tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.dark = nn.Conv2d(4, 4, 3, padding=1)
+        self.bright = nn.Conv2d(4, 4, 1)
+        self.mix = nn.Conv2d(4, 4, 3, padding=1)
+        self.maps = nn.Identity()
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        stem = self.stem(x)
+        y = self.bright(stem) if x.mean() > 10 else self.dark(stem)
+        maps = self.maps(self.mix(y.relu() + stem))
+        return self.fc(maps.relu().mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_batch_that_takes_another_way_runs_whole(order: Any) -> None:
+    model, x = settle(Branching()).double(), images(1).double()
+    cascade = prepare_cascade(model, "maps", x)
+    assert cascade.suffix.broken is None
+    bright = x + 20
+    with cascade.randomiser("he") as weights:
+        for given in (x, bright):
+            batch = cascade.batch(given)
+            for state in cascade.states(batch, order, 1, weights):
+                (part,) = state.parts
+                assert part.capture is not None
+                assert torch.equal(part.capture.activations, cascade.cut.trunk(given))
+            strays = [r.reason for r in cascade.remarks if "other modules" in r.reason]
+            assert len(strays) == (given is bright)
+
+
+def test_random_weights_that_take_another_way_run_whole() -> None:
+    class Deciding(Branching):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            stem = self.stem(x)
+            y = self.bright(stem) if stem.mean() > self.stem.bias.mean() else self.dark(stem)
+            return self.fc(self.maps(self.mix(y.relu() + stem)).relu().mean(dim=(2, 3)))
+
+    model, x = settle(Deciding()).double(), images(1).double()
+    cascade = prepare_cascade(model, "maps", x)
+    batch = cascade.batch(x)
+    with cascade.randomiser("he") as weights:
+        for seed in range(6):
+            for state in cascade.states(batch, "bottom-up", seed, weights):
+                (part,) = state.parts
+                assert part.capture is not None
+                assert torch.equal(part.capture.activations, cascade.cut.trunk(x))
+    assert cascade.suffix.strays
