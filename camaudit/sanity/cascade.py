@@ -18,6 +18,7 @@ from camaudit.cut import Cut, Trunk, cut_at
 from camaudit.errors import DegenerateModelError, UsageError
 from camaudit.objective import Objective, Score
 from camaudit.sanity.order import Layer, Order, execution_order
+from camaudit.sanity.originals import Originals
 from camaudit.sanity.outcomes import Remark, Step
 from camaudit.sanity.randomise import Randomiser, Scheme
 from camaudit.sanity.suffix import Memory, Suffix, prepare_suffix
@@ -100,7 +101,7 @@ class Cascade:
                     "randomise those between them too, the order independent leaves them out"
                 )
             )
-        if self.below == len(self.order.layers):
+        if layers and self.below == layers:
             notes.append(
                 Remark(
                     f"no layer after the target layer {self.cut.layer!r} has weights: a top-down "
@@ -114,9 +115,9 @@ class Cascade:
         notes += [Remark(why) for why in sorted(self.suffix.strays)]
         return tuple(notes)
 
-    def randomiser(self, scheme: Scheme) -> Randomiser:
-        """The context within which :meth:`states` may be asked for."""
-        return Randomiser(self.model, self.order, scheme=scheme)
+    def randomiser(self, scheme: Scheme, *, originals: Originals | None = None) -> Randomiser:
+        """The context within which :meth:`states` may be asked for; see :class:`Randomiser`."""
+        return Randomiser(self.model, self.order, scheme=scheme, originals=originals)
 
     def steps(self, order: OrderName) -> tuple[Step, ...]:
         """The steps of an order, see :class:`Step`."""
@@ -225,15 +226,21 @@ class Cascade:
 
 
 def prepare_cascade(
-    model: nn.Module, layer: str, example: Tensor, *, most_steps: int | None = None
+    model: nn.Module,
+    layer: str,
+    example: Tensor,
+    *,
+    most_steps: int | None = None,
+    randomised: bool = True,
 ) -> Cascade:
     """Cut `model` at `layer`, order its layers and prove their boundaries on one image.
 
     example: 1×C×H×W, an image that will be audited. most_steps: how many layers to measure at,
-    evenly spaced with the first and the last among them; None for all. Raises the errors of
-    :func:`camaudit.cut.cut_at` and of :func:`camaudit.sanity.order.execution_order`.
+    evenly spaced with the first and the last among them; None for all. randomised: whether
+    states will be asked for; without, the layers are left out, and a model may have none. Raises
+    the errors of :func:`camaudit.cut.cut_at` and of :func:`camaudit.sanity.order.execution_order`.
     """
-    order = execution_order(model, example)
+    order = execution_order(model, example) if randomised else Order((), ())
     cut = cut_at(model, layer, example)
     site = cut.trunk.site
     below = sum(not _ended(found, site.module, site.call) for found in order.layers)

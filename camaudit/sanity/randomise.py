@@ -106,7 +106,10 @@ class Randomiser:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._originals.__exit__(kind, error, trace)
+        if self._given is None:
+            self._originals.__exit__(kind, error, trace)
+        else:
+            self.restore()  # whoever made the originals gives everything back
         self._changed.clear()
         self._known = self._given
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from statistics import fmean
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from camaudit.sanity.effect import Baseline, mean_of
 from camaudit.sanity.explain import Explainer
 from camaudit.sanity.null import null_pairs
 from camaudit.sanity.options import Options
+from camaudit.sanity.originals import Originals
 from camaudit.sanity.outcomes import Curve, Effect, Null, SanityResult, Table
 from camaudit.sanity.randomise import Randomiser
 from camaudit.sanity.smprt import noisy_views
@@ -79,15 +81,13 @@ def run_sanity(
     options = options or Options()
     _validate(images, methods, options, permuted)
     run = _Run(methods, options, objective, progress, sink, len(images))
-    with torch.no_grad():
-        cascade = prepare_cascade(model, layer, images[:1], most_steps=options.most_steps)
-        twin = cut_at(permuted, permuted_layer or layer, images[:1]) if permuted else None
-    with cascade.randomiser(options.scheme) as weights:
-        if progress is not None:
-            progress.start(sum(run.work(family, cascade) for family in run.families))
-        for family in run.families:
-            run.family(family, cascade, twin, images, targets, weights)
-    result = run.result(cascade, weights)
+    with ExitStack() as stack:  # from before the first pass, which may write buffers already
+        weights = () if run.cascades else model.parameters()
+        originals = stack.enter_context(Originals(model.modules(), without=weights))
+        if permuted is not None:
+            spared = permuted.parameters()  # passes alone: a second copy of weights is not needed
+            stack.enter_context(Originals(permuted.modules(), without=spared))
+        result = run.all(model, layer, images, targets, permuted, permuted_layer, originals)
     seconds = {name: nanoseconds / 1e9 for name, nanoseconds in run.spent.items()}
     result.timing.update(seconds, total=time.perf_counter() - started)
     return result
@@ -115,6 +115,36 @@ class _Run:
         plain = ["mprt" if "mprt" in checks else "emprt"] if {"mprt", "emprt"} & checks else []
         others = ("smprt", "random-logit", "data-randomisation")
         self.families = [*plain, *(check for check in others if check in checks)]
+
+    @property
+    def cascades(self) -> bool:
+        """Whether any check randomises layers."""
+        return bool({"mprt", "emprt", "smprt"} & set(self.families))
+
+    def all(
+        self,
+        model: nn.Module,
+        layer: str,
+        images: Tensor,
+        targets: Tensor | None,
+        permuted: nn.Module | None,
+        permuted_layer: str | None,
+        originals: Originals,
+    ) -> SanityResult:
+        """Every check, one after the other; `originals` are those of the model."""
+        steps, twin = self.options.most_steps, None
+        with torch.no_grad():
+            cascade = prepare_cascade(
+                model, layer, images[:1], most_steps=steps, randomised=self.cascades
+            )
+            if permuted is not None:
+                twin = cut_at(permuted, permuted_layer or layer, images[:1])
+        with cascade.randomiser(self.options.scheme, originals=originals) as weights:
+            if self.progress is not None:
+                self.progress.start(sum(self.work(family, cascade) for family in self.families))
+            for family in self.families:
+                self.family(family, cascade, twin, images, targets, weights)
+            return self.result(cascade, weights)
 
     def step(self, family: str) -> int:
         """Images in a batch of a check; the views of sMPRT count."""

@@ -212,6 +212,26 @@ def orthogonal() -> nn.Module:
     return model.eval()
 
 
+class Counting(nn.Module):
+    """Counts its passes in a buffer, an attribute, a number and a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.fc = nn.Linear(4, CLASSES)
+        self.register_buffer("n", torch.zeros(()))
+        self.m = torch.zeros(())
+        self.passes = 0
+        self.kept: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.n += 1
+        self.m = self.m + 1
+        self.passes += 1
+        self.kept.append(self.passes)
+        return self.fc(self.conv(x).relu().mean(dim=(2, 3)))
+
+
 #: Name → factory and a layer at which the network can be cut.
 MODELS = {
     "raw": (lambda: settle(Raw()), "maps"),

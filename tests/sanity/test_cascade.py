@@ -11,11 +11,19 @@ from torch import nn
 
 from camaudit.capture import capture
 from camaudit.cut import cut_at
-from camaudit.errors import UsageError
-from camaudit.sanity import ORDERS, Randomiser, execution_order, prepare_cascade
+from camaudit.errors import ModelError, UsageError
+from camaudit.methods import method_call
+from camaudit.sanity import (
+    ORDERS,
+    Options,
+    Randomiser,
+    execution_order,
+    prepare_cascade,
+    run_sanity,
+)
 from camaudit.sanity.cascade import State
 from tests.networks import CUTTABLE, build, images, settle
-from tests.sanity.models import MODELS
+from tests.sanity.models import MODELS, Counting
 
 CASES = [(name, layers[-1]) for name, (_, layers) in CUTTABLE.items()]
 CASES += [(name, layer) for name, (_, layer) in MODELS.items()]
@@ -194,3 +202,40 @@ def test_random_weights_that_take_another_way_run_whole() -> None:
                 assert part.capture is not None
                 assert torch.equal(part.capture.activations, cascade.cut.trunk(x))
     assert cascade.suffix.strays
+
+
+def test_what_passes_write_is_given_back_by_both_models() -> None:
+    models = [settle(Counting()), settle(Counting())]
+    before = [(model.n, model.m, model.kept) for model in models]
+    values = [model.n.item() for model in models]
+    run_sanity(
+        models[0], "conv", images(2), methods=[method_call("gradcam")], permuted=models[1],
+        options=Options(checks=("mprt", "data-randomisation"), seeds=(0, 1)),
+    )  # fmt: skip
+    for model, (n, m, kept), value in zip(models, before, values, strict=True):
+        assert model.n is n
+        assert model.m is m
+        assert model.kept is kept
+        assert (n.item(), m.item(), model.passes, kept) == (value, 0, 0, [])
+
+
+def test_a_model_without_weights_runs_the_checks_that_randomise_none() -> None:
+    class Fixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.maps = nn.ReLU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.maps(x - 0.2).square().mean(dim=(2, 3))
+
+    model, calls = Fixed().eval(), [method_call("gradcam")]
+    checks = ("random-logit", "data-randomisation")
+    found = run_sanity(
+        model, "maps", images(2), methods=calls, permuted=Fixed().eval(),
+        options=Options(checks=checks),
+    )  # fmt: skip
+    assert {table.check for table in found.tables} == set(checks)
+    assert not found.layers
+    assert not any("no layer after" in remark.reason for remark in found.remarks)
+    with pytest.raises(ModelError, match="no weights"):
+        run_sanity(model, "maps", images(2), methods=calls, options=Options(checks=("mprt",)))
