@@ -8,9 +8,10 @@ its activations are those of the original, and the head alone runs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from camaudit.capture import Capture, capture
@@ -23,26 +24,18 @@ from camaudit.sanity.outcomes import Remark, Step
 from camaudit.sanity.randomise import Randomiser, Scheme
 from camaudit.sanity.suffix import Memory, Suffix, prepare_suffix
 
-__all__ = ["ORDERS", "Batch", "Bound", "Cascade", "OrderName", "Part", "State", "prepare_cascade"]
+__all__ = ["ORDERS", "Batch", "Bound", "Cascade", "OrderName", "State", "prepare_cascade"]
 
 OrderName = Literal["top-down", "bottom-up", "independent", "all"]
 ORDERS: tuple[OrderName, ...] = get_args(OrderName)
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """Rows `start` … `stop` − 1 of a batch: their capture, or why there is none."""
-
-    start: int
-    stop: int
-    capture: Capture | None
-    message: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
 class State:
-    """The model at one step of one seed's cascade, captured: `parts` cover the batch.
+    """The model at one step of one seed's cascade, captured.
 
+    `lost`: the rows of the batch whose logits are not finite. Another row stands in for each of
+    them in the `capture`, which is None where no row has finite logits.
     `changed`: whether any weight differs from the original's. `above`: whether the activations
     are the original's because only later layers are random. The model holds the random weights
     until the next state is asked for.
@@ -53,7 +46,8 @@ class State:
     step: int
     above: bool
     changed: bool
-    parts: tuple[Part, ...]
+    capture: Capture | None
+    lost: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,8 +171,8 @@ class Cascade:
             if place not in stops:
                 continue
             above = self._above(order, place)
-            parts = self._captured(batch, activations)
-            yield State(order, seed, stops[place], above, changed, parts)
+            seen, lost = self._captured(batch, activations)
+            yield State(order, seed, stops[place], above, changed, seen, lost)
             if order == "independent":
                 weights.restore(layer)
 
@@ -189,8 +183,8 @@ class Cascade:
         activations = batch.original.activations
         if self.below:
             activations = self.suffix.run(batch.images, 0, batch.memory)
-        parts = self._captured(batch, activations)
-        yield State(order, seed, 1, self.below == 0, any(differs), parts)
+        seen, lost = self._captured(batch, activations)
+        yield State(order, seed, 1, self.below == 0, any(differs), seen, lost)
 
     def _places(self, order: OrderName) -> Sequence[int]:
         places = range(len(self.order.layers))
@@ -205,24 +199,42 @@ class Cascade:
             return self.below == 0
         return place >= self.below
 
-    def _captured(self, batch: Batch, activations: Tensor) -> tuple[Part, ...]:
-        """The batch's capture; one an image where some image's logits are not finite."""
-        found = self._part(batch, activations, 0, len(batch.images))
-        if found.capture is not None or len(batch.images) == 1:
-            return (found,)
-        return tuple(
-            self._part(batch, activations, row, row + 1) for row in range(len(batch.images))
-        )
+    def _captured(
+        self, batch: Batch, activations: Tensor
+    ) -> tuple[Capture | None, tuple[int, ...]]:
+        """The batch's capture, and the rows whose logits are not finite.
 
-    def _part(self, batch: Batch, activations: Tensor, start: int, stop: int) -> Part:
-        images = batch.images[start:stop]
-        known = _Known(self.cut, images, activations[start:stop])
-        score = batch.original.objective.rows(start, stop)
+        Methods never see such a row: the first that is finite stands in for it. The batch keeps
+        its size, so that the other rows can equal the original's bit for bit.
+        """
+        count, score = len(activations), batch.original.objective
         try:
-            seen = capture(known, images, targets=score.classes, objective=Bound(score))
-        except DegenerateModelError as error:
-            return Part(start, stop, None, str(error))
-        return Part(start, stop, seen)
+            return self._scored(batch.images, activations, score), ()
+        except DegenerateModelError:
+            with torch.no_grad():
+                finite = torch.isfinite(self.cut.read(activations)).all(dim=1)
+        if not bool(finite.any()):
+            return None, tuple(range(count))
+        lost = (~finite).nonzero().flatten()
+        stands = finite.nonzero().flatten()[:1].expand_as(lost)
+        images, inputs = batch.images.clone(), activations.clone()  # which keep their layout
+        images[lost], inputs[lost] = images[stands], inputs[stands]
+        rows = torch.arange(count, device=finite.device).index_copy(0, lost, stands)
+        try:
+            seen = self._scored(images, inputs, _picked(score, rows))
+        except DegenerateModelError:  # a head that is not a function of its input
+            return None, tuple(range(count))
+        return seen, tuple(lost.tolist())
+
+    def _scored(self, images: Tensor, activations: Tensor, score: Score) -> Capture:
+        known = _Known(self.cut, images, activations)
+        return capture(known, images, targets=score.classes, objective=Bound(score))
+
+
+def _picked(score: Score, rows: Tensor) -> Score:
+    """The scores of the images `rows` (N, int64), which may repeat."""
+    against = None if score.against is None else score.against[rows]
+    return replace(score, classes=score.classes[rows], against=against)
 
 
 def prepare_cascade(

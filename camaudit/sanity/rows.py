@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -16,13 +16,26 @@ from camaudit.sanity.outcomes import Outcome
 from camaudit.sanity.similarity import Prepared, SimilarityName, compare, prepare
 from camaudit.sanity.smprt import averaged
 
-__all__ = ["Cell", "Row", "cells_of", "in_parallel", "rows_of"]
+__all__ = ["Cell", "Row", "View", "cells_of", "in_parallel", "row_of", "views_of"]
 
 #: A value, or None with its outcome and reason.
 Cell = tuple[float | None, Outcome, str | None]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The map (h×w) of one view of an image, or None with `outcome` and `reason`.
+
+    `excused`: why the map cannot have changed.
+    """
+
+    saliency: Tensor | None
+    outcome: Outcome = Outcome.SCORED
+    reason: str | None = None
+    excused: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,41 +52,32 @@ class Row:
     excused: str | None = None
 
 
-def rows_of(
-    parts: Sequence[tuple[int, Explained]],
-    *,
-    samples: int,
-    size: tuple[int, int] | None,
-    names: Sequence[SimilarityName],
-    excused: str | None = None,
-) -> list[Row]:
-    """Rows of a batch of `samples` views an image, explained in `parts` of so many views each.
-
-    Maps are averaged over the views of an image and raised to `size` (None: compared as they
-    are). An image has no map where one of its views has none.
-    """
-    views: list[tuple[Tensor | None, Explained]] = []
-    for count, found in parts:
-        maps: Iterable[Tensor | None] = [None] * count if found.maps is None else found.maps
-        views += [(saliency, found) for saliency in maps]
-    return [
-        _row(views[start : start + samples], size, names, excused)
-        for start in range(0, len(views), samples)
-    ]
+def views_of(
+    found: Explained, count: int, excused: Sequence[str | None] | None = None
+) -> list[View]:
+    """What a method found of `count` views, and why the map of each cannot have changed."""
+    if found.maps is None:
+        return [View(None, found.outcome, found.message)] * count
+    reasons = excused or [None] * count
+    return [View(saliency, excused=why) for saliency, why in zip(found.maps, reasons, strict=True)]
 
 
-def _row(
-    views: list[tuple[Tensor | None, Explained]],
-    size: tuple[int, int] | None,
-    names: Sequence[SimilarityName],
-    excused: str | None,
+def row_of(
+    views: Sequence[View], *, size: tuple[int, int] | None, names: Sequence[SimilarityName]
 ) -> Row:
-    maps = [saliency for saliency, _ in views if saliency is not None]
+    """The row of one image, seen in `views`.
+
+    Maps are averaged over the views and raised to `size` (None: compared as they are). There is
+    no map where one of the views has none, and no excuse where one of them has none.
+    """
+    maps = [view.saliency for view in views if view.saliency is not None]
     if len(maps) < len(views):
-        failed = next(found for saliency, found in views if saliency is None)
-        return Row(None, None, failed.outcome, failed.message)
+        failed = next(view for view in views if view.saliency is None)
+        return Row(None, None, failed.outcome, failed.reason)
     native = averaged(torch.stack(maps), len(maps))[0] if len(maps) > 1 else maps[0]
     compared = native if size is None else upsample(native[None], size)[0]
+    excuses = [view.excused for view in views]
+    excused = None if None in excuses else excuses[0]
     return Row(native, prepare(compared, names), excused=excused)
 
 

@@ -13,7 +13,7 @@ from camaudit.sanity.explain import Explained, Explainer, explain
 from camaudit.sanity.logit import other_classes
 from camaudit.sanity.options import Options
 from camaudit.sanity.outcomes import Outcome
-from camaudit.sanity.rows import Row, cells_of, rows_of
+from camaudit.sanity.rows import Row, cells_of, row_of, views_of
 from camaudit.sanity.tally import Tally
 from camaudit.sanity.unchanged import class_blind
 
@@ -45,7 +45,7 @@ def random_logit(
         for method, found, old in zip(methods, before, rows, strict=True):
             seen = explain(method, other, seed=options.seed)
             blind = class_blind(found) if seen.maps is not None else None
-            new = _rows(seen, original, options, excused=blind)
+            new = _rows(seen, original, options, excused=[blind] * len(original))
             _add(tally, "random-logit", method, options, draw, first, old, new)
 
 
@@ -82,11 +82,15 @@ def data_randomisation(
 
 
 def _rows(
-    found: Explained, original: Capture, options: Options, *, excused: str | None = None
+    found: Explained,
+    original: Capture,
+    options: Options,
+    *,
+    excused: list[str | None] | None = None,
 ) -> list[Row]:
     size = original.size if options.resolution == "image" else None
-    parts = [(len(original), found)]
-    return rows_of(parts, samples=1, size=size, names=options.similarities, excused=excused)
+    views = views_of(found, len(original), excused)
+    return [row_of([view], size=size, names=options.similarities) for view in views]
 
 
 def _add(

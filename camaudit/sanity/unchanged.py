@@ -26,34 +26,38 @@ def unchanged(
     above: bool,
     changed: bool,
     layer: str,
-) -> str | None:
-    """Why the maps `found` on capture `seen` must equal the `original` ones of `first`, or None.
+) -> list[str | None]:
+    """Why each map `found` on capture `seen` must equal the `original` one of `first`, or None.
 
     above: every random layer runs after the target `layer`. changed: some weight differs. A
     method that looks at the images alone is not excused: that its map stays the same is the
-    finding. Nothing is claimed where the maps are not equal bit for bit.
+    finding. Nothing is claimed of an image whose maps are not equal bit for bit.
     """
-    if found.maps is None or original.maps is None or not _identical(found.maps, original.maps):
-        return None
-    if not changed:
-        return "the random weights equal the original ones bit for bit: the model is unchanged"
+    if found.maps is None or original.maps is None:
+        return [None] * len(seen)
+    same = _identical(found.maps, original.maps)
     read = found.read | original.read
-    if not read - _INPUTS:
-        return None
-    if above and read <= _INPUTS | {"activations"}:
-        return (
+    why: str | None = None
+    if not changed:
+        why = "the random weights equal the original ones bit for bit: the model is unchanged"
+    elif not read - _INPUTS:
+        why = None
+    elif above and read <= _INPUTS | {"activations"}:
+        why = (
             f"it reads the activations of layer {layer!r} and nothing after them, and every layer "
             "randomised so far runs later"
         )
-    if read <= _INPUTS | {"activations", "gradients"} and (
-        _identical(seen.activations, first.activations)
-        and _identical(seen.gradients, first.gradients)
-    ):
-        return (
+    elif read <= _INPUTS | {"activations", "gradients"} and any(same):
+        why = (
             f"it reads activations and gradients of layer {layer!r}, which the layers randomised "
             "so far left bit-equal"
         )
-    return None
+        inputs = zip(
+            same, _identical(seen.activations, first.activations),
+            _identical(seen.gradients, first.gradients), strict=True,
+        )  # fmt: skip
+        same = [all(equal) for equal in inputs]
+    return [why if equal else None for equal in same]
 
 
 def class_blind(found: Explained) -> str | None:
@@ -63,5 +67,9 @@ def class_blind(found: Explained) -> str | None:
     return None
 
 
-def _identical(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
+def _identical(a: Tensor, b: Tensor) -> list[bool]:
+    """Whether each row of two tensors of equally many rows is the same; NaN equals NaN."""
+    if a.shape != b.shape:
+        return [False] * len(a)
+    equal = (a == b) | (a.isnan() & b.isnan())
+    return [bool(row) for row in equal.flatten(1).all(dim=1).tolist()]

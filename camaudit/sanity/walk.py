@@ -5,19 +5,18 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-import torch
 from torch import Tensor
 
-from camaudit.sanity.cascade import Batch, Cascade, OrderName, Part, State
+from camaudit.capture import Capture
+from camaudit.sanity.cascade import Batch, Cascade, OrderName, State
 from camaudit.sanity.emprt import complexity_rise
 from camaudit.sanity.explain import Explained, Explainer, explain
 from camaudit.sanity.null import null_cells
 from camaudit.sanity.options import Options
 from camaudit.sanity.outcomes import Outcome
 from camaudit.sanity.randomise import Randomiser
-from camaudit.sanity.rows import Cell, Row, cells_of, in_parallel, rows_of
+from camaudit.sanity.rows import Cell, Row, View, cells_of, in_parallel, row_of, views_of
 from camaudit.sanity.tally import Tally
 from camaudit.sanity.unchanged import unchanged
 
@@ -27,6 +26,8 @@ __all__ = ["MapSink", "Walk"]
 MapSink = Callable[[str, str, str, int | None, int, int, Tensor], None]
 
 Rows = list[list[Row]]  #: methods × images
+
+_LOST = "the random model's logits are not finite"
 
 
 class Walk:
@@ -63,9 +64,8 @@ class Walk:
         size = batch.original.size
         self._size = size if self._options.resolution == "image" else None
         self._batch, self._first = batch, first
-        whole = Part(0, len(batch.images), batch.original)
-        self._found = [self._explain(method, whole) for method in self._methods]
-        self._originals = self._rows([([(whole, found)], None) for found in self._found])
+        self._found = [self._explain(method, batch.original) for method in self._methods]
+        self._originals = self._rows([views_of(f, len(batch.images)) for f in self._found])
         self._show(self._originals, "original", None, 0)
         orders: list[OrderName] = list(self._options.orders) if self._curve else []
         source: OrderName = next((o for o in orders if o != "independent"), "all")
@@ -97,45 +97,37 @@ class Walk:
             started = time.perf_counter()
         return rows
 
-    def _explain(self, method: Explainer, part: Part) -> Explained:
-        if part.capture is None:
-            return Explained(None, Outcome.ERROR, part.message, frozenset())
+    def _explain(self, method: Explainer, seen: Capture) -> Explained:
         started = time.perf_counter()
-        found = explain(method, part.capture, seed=self._options.seed)
+        found = explain(method, seen, seed=self._options.seed)
         self._spent["methods"] += int(1e9 * (time.perf_counter() - started))
         return found
 
-    def _seen(self, place: int, state: State) -> tuple[list[tuple[Part, Explained]], str | None]:
-        """A method's maps in a state, and why they cannot differ from the originals."""
-        parts = [(part, self._explain(self._methods[place], part)) for part in state.parts]
-        part, found = parts[0]
-        if len(parts) > 1 or part.capture is None:
-            return parts, None
+    def _seen(self, place: int, state: State) -> list[View]:
+        """A method's maps in a state, each with the reason why it cannot have changed."""
+        count, seen = len(self._batch.images), state.capture
+        lost = View(None, Outcome.ERROR, _LOST)
+        if seen is None:
+            return [lost] * count
+        found = self._explain(self._methods[place], seen)
         why = unchanged(
-            found, self._found[place], part.capture, self._batch.original,
+            found, self._found[place], seen, self._batch.original,
             above=state.above, changed=state.changed, layer=self._cascade.cut.layer,
         )  # fmt: skip
-        return parts, why
+        views = views_of(found, count, why)
+        return [lost if row in state.lost else view for row, view in enumerate(views)]
 
-    def _rows(self, seen: list[tuple[list[tuple[Part, Explained]], str | None]]) -> Rows:
-        """Rows (methods × images) of every method's maps, prepared in parallel."""
+    def _rows(self, seen: list[list[View]]) -> Rows:
+        """Rows (methods × images) of the views of every method, prepared in parallel."""
         started = time.perf_counter()
-        options = self._options
-
-        def image_rows(job: tuple[list[tuple[int, Explained]], str | None]) -> list[Row]:
-            parts, why = job
-            return rows_of(
-                parts, samples=self._samples, size=self._size, names=options.similarities,
-                excused=why,
-            )  # fmt: skip
-
+        names, size, samples = self._options.similarities, self._size, self._samples
         jobs = [
-            (job, why)
-            for parts, why in seen
-            for job in _by_image([(p.stop - p.start, found) for p, found in parts], self._samples)
+            views[start : start + samples]
+            for views in seen
+            for start in range(0, len(views), samples)
         ]
-        flat = [row for rows in in_parallel(image_rows, jobs) for row in rows]
-        count = len(self._batch.images) // self._samples
+        flat = in_parallel(lambda views: row_of(views, size=size, names=names), jobs)
+        count = len(self._batch.images) // samples
         self._spent["similarity"] += int(1e9 * (time.perf_counter() - started))
         return [flat[start : start + count] for start in range(0, len(flat), count)]
 
@@ -185,20 +177,6 @@ class Walk:
                 if row.native is not None:
                     check = self._curve or "emprt"
                     self._sink(check, order, method.label, seed, step, image, row.native)
-
-
-def _by_image(
-    parts: list[tuple[int, Explained]], samples: int
-) -> list[list[tuple[int, Explained]]]:
-    """A method's parts divided into one job an image, where they are whole images."""
-    jobs: list[list[tuple[int, Explained]]] = []
-    for count, found in parts:
-        if found.maps is None or count % samples:
-            return [parts]
-        jobs += [
-            [(samples, replace(found, maps=maps))] for maps in torch.split(found.maps, samples)
-        ]
-    return jobs
 
 
 def _rise(before: Row, after: Row) -> Cell:

@@ -55,9 +55,8 @@ def test_states_equal_copied_models(name: str, layer: str, order: Any) -> None:
     with cascade.randomiser("he") as weights:
         states: list[tuple[State, list[torch.Tensor]]] = []
         for state in cascade.states(batch, order, 7, weights):
-            (part,) = state.parts
-            assert part.capture is not None
-            got = part.capture
+            assert state.capture is not None
+            got = state.capture
             states.append((state, [got.activations.clone(), got.gradients.clone(), got.logits]))
     for state, (activations, gradients, logits) in states:
         with Randomiser(twin, other) as plain:
@@ -124,15 +123,23 @@ def test_weights_are_the_originals_between_and_after_cascades_that_are_left_earl
             assert torch.equal(value, before[name])
 
 
-def test_images_without_finite_logits_are_errors_of_their_own() -> None:
+def test_an_image_with_finite_logits_stands_in_for_one_without() -> None:
     model, x = build("flat"), images(2)
     cascade = prepare_cascade(model, "3", x[:1])
     batch = cascade.batch(x)
     x[1] = torch.inf  # after the original was captured
     with cascade.randomiser("he") as weights:
         *_, last = cascade.states(batch, "top-down", 0, weights)
-    assert [part.capture is None for part in last.parts] == [False, True]
-    assert "NaN or infinite" in (last.parts[1].message or "")
+    assert last.lost == (1,)
+    assert last.capture is not None
+    assert torch.equal(last.capture.images[0], x[0])
+    for found in (last.capture.activations, last.capture.gradients, last.capture.logits):
+        assert bool(torch.isfinite(found).all())
+    x[0] = torch.inf
+    with cascade.randomiser("he") as weights:
+        *_, last = cascade.states(batch, "top-down", 0, weights)
+    assert last.lost == (0, 1)
+    assert last.capture is None
 
 
 def test_an_unknown_order_is_refused() -> None:

@@ -1,0 +1,115 @@
+"""What a run says of one image does not depend on the others, nor on the other methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from camaudit.capture import Capture
+from camaudit.methods import select
+from camaudit.sanity import Options, Outcome, SanityResult, run_sanity
+from tests.networks import CLASSES, Mean, images, settle
+
+
+@dataclass(frozen=True)
+class Planted:
+    """An explainer from a function of the capture."""
+
+    label: str
+    function: Callable[[Capture], Tensor]
+
+    def __call__(self, seen: Capture, *, seed: int) -> Tensor:
+        del seed
+        return self.function(seen)
+
+
+class Overflow(nn.Module):
+    """Infinite logits for every image whose largest is above a bound."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.where(x.abs().amax(dim=1, keepdim=True) < 1e-2, torch.inf)
+
+
+def overflowing() -> nn.Module:
+    """Trained weights so small that no logit overflows; random ones are much larger."""
+    head = nn.Linear(6, CLASSES)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.Conv2d(4, 6, 3, bias=False), nn.ReLU(),
+        Mean(), head, Overflow(),
+    )  # fmt: skip
+    settle(model)
+    with torch.no_grad():
+        head.weight.mul_(1e-4)
+        head.bias.mul_(1e-4)
+    return model.double()
+
+
+def pictures(faint: int, count: int = 3) -> Tensor:
+    """Images of which one is so faint that its logits are finite in every model."""
+    x = images(count).double()
+    x[faint] *= 1e-6
+    return x
+
+
+def run(model: nn.Module, layer: str, x: Tensor, methods: Any, **options: Any) -> SanityResult:
+    return run_sanity(
+        model, layer, x, methods=methods,
+        options=Options(**{"seeds": (0, 1), "similarities": ("spearman",), **options}),
+    )  # fmt: skip
+
+
+def cells(result: SanityResult) -> np.ndarray:
+    """Every value of a run; NaN where there is none."""
+    values = [np.ravel(np.array(found.values, dtype=float)) for found in (
+        *result.curves, *result.nulls, *result.tables
+    )]  # fmt: skip
+    return np.concatenate(values)
+
+
+def reasons(result: SanityResult, **wanted: Any) -> dict[Any, list[Any]]:
+    """Reason → (check, order, method, seeds, steps, images), of the remarks that fit."""
+    found: dict[Any, list[Any]] = {}
+    for r in result.remarks:
+        if all(getattr(r, name) == value for name, value in wanted.items()):
+            where = (r.check, r.order, r.method, r.seeds, r.steps, r.images, r.count)
+            found.setdefault((r.outcome, r.reason), []).append(where)
+    return {reason: sorted(places, key=str) for reason, places in found.items()}
+
+
+def test_one_image_without_finite_logits_takes_no_reason_from_the_others() -> None:
+    model, x = overflowing(), pictures(faint=1)
+    calls = select(("eigencam", "hirescam"))
+    together, alone = (run(model, "3", x, calls, batch_size=size) for size in (3, 1))
+    np.testing.assert_allclose(cells(together), cells(alone), atol=1e-9)
+    assert reasons(together) == reasons(alone)
+    (remark,) = (
+        r for r in together.remarks
+        if (r.method, r.order, r.outcome) == ("eigencam", "top-down", Outcome.UNCHANGED)
+    )  # fmt: skip
+    assert (remark.images, remark.steps) == ((1,), (1,))
+
+
+@pytest.mark.parametrize("check", ["mprt", "smprt"])
+def test_bit_equal_inputs_are_seen_in_each_image_of_a_batch(check: str) -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(), Mean(),
+        nn.Linear(6, CLASSES),
+    )  # fmt: skip
+    settle(model).double()
+    x = images(3).double()
+    x[1] = 0  # its activations are 0 whatever the first weights are
+    methods = [Planted("signed", lambda seen: (seen.activations * seen.gradients).sum(dim=1))]
+    together, alone = (
+        run(model, "1", x, methods, checks=(check,), orders=("bottom-up",), samples=2,
+            batch_size=size)
+        for size in (8, 1)
+    )  # fmt: skip
+    assert reasons(together) == reasons(alone)
+    (remark,) = (r for r in together.remarks if r.outcome is Outcome.UNCHANGED)
+    assert (remark.images, remark.steps) == ((1,), (1,))
