@@ -12,7 +12,7 @@ from torch import Tensor
 from camaudit.capture import Capture
 from camaudit.sanity.explain import Explained
 
-__all__ = ["class_blind", "unchanged"]
+__all__ = ["class_blind", "reads_images_alone", "unchanged"]
 
 _INPUTS = frozenset({"images", "memo"})
 
@@ -40,7 +40,7 @@ def unchanged(
     why: str | None = None
     if not changed:
         why = "the random weights equal the original ones bit for bit: the model is unchanged"
-    elif not read - _INPUTS:
+    elif reads_images_alone(found) and reads_images_alone(original):
         why = None
     elif above and read <= _INPUTS | {"activations"}:
         why = (
@@ -58,6 +58,11 @@ def unchanged(
         )  # fmt: skip
         same = [all(equal) for equal in inputs]
     return [why if equal else None for equal in same]
+
+
+def reads_images_alone(found: Explained) -> bool:
+    """Whether a method's map is the same for every model."""
+    return found.read <= _INPUTS
 
 
 def class_blind(found: Explained) -> str | None:

@@ -18,7 +18,7 @@ from camaudit.sanity.outcomes import Outcome
 from camaudit.sanity.randomise import Randomiser
 from camaudit.sanity.rows import Cell, Row, View, cells_of, in_parallel, row_of, views_of
 from camaudit.sanity.tally import Tally
-from camaudit.sanity.unchanged import unchanged
+from camaudit.sanity.unchanged import reads_images_alone, unchanged
 
 __all__ = ["MapSink", "Walk"]
 
@@ -106,16 +106,24 @@ class Walk:
     def _seen(self, place: int, state: State) -> list[View]:
         """A method's maps in a state, each with the reason why it cannot have changed."""
         count, seen = len(self._batch.images), state.capture
-        lost = View(None, Outcome.ERROR, _LOST)
         if seen is None:
-            return [lost] * count
+            return [self._lost(place, row) for row in range(count)]
         found = self._explain(self._methods[place], seen)
         why = unchanged(
             found, self._found[place], seen, self._batch.original,
             above=state.above, changed=state.changed, layer=self._cascade.cut.layer,
         )  # fmt: skip
         views = views_of(found, count, why)
-        return [lost if row in state.lost else view for row, view in enumerate(views)]
+        for row in state.lost:
+            views[row] = self._lost(place, row)
+        return views
+
+    def _lost(self, place: int, row: int) -> View:
+        """A method's map where the random logits are not finite: of the images alone, or none."""
+        original = self._found[place]
+        if original.maps is None or reads_images_alone(original):
+            return views_of(original, len(self._batch.images))[row]
+        return View(None, Outcome.UNDEFINED, _LOST)
 
     def _rows(self, seen: list[list[View]]) -> Rows:
         """Rows (methods × images) of the views of every method, prepared in parallel."""

@@ -113,3 +113,24 @@ def test_bit_equal_inputs_are_seen_in_each_image_of_a_batch(check: str) -> None:
     assert reasons(together) == reasons(alone)
     (remark,) = (r for r in together.remarks if r.outcome is Outcome.UNCHANGED)
     assert (remark.images, remark.steps) == ((1,), (1,))
+
+
+@pytest.mark.parametrize("check", ["mprt", "smprt", "emprt"])
+def test_random_logits_that_are_not_finite_leave_a_map_undefined(check: str) -> None:
+    model, x = overflowing(), pictures(faint=1)
+    calls = select(("hirescam", "sobel", "cam"))
+    options = {"checks": (check,), "samples": 2}
+    found, alone = (run(model, "1", x, calls, batch_size=size, **options) for size in (8, 1))
+    np.testing.assert_allclose(cells(found), cells(alone), atol=1e-9)
+    assert reasons(found) == reasons(alone)
+    outcomes = {
+        method: {r.outcome for r in found.remarks if r.method == method}
+        for method in ("hirescam", "cam", "sobel")
+    }
+    assert outcomes == {
+        "hirescam": {Outcome.UNDEFINED},
+        "cam": {Outcome.NOT_APPLICABLE},
+        "sobel": set(),  # it reads the images alone, whatever the logits are
+    }
+    said = [r.reason for r in found.remarks if r.method == "hirescam"]
+    assert set(said) == {"the random model's logits are not finite"}
