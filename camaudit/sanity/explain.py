@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
@@ -15,9 +15,9 @@ from camaudit.capture import Capture
 from camaudit.errors import MethodError, NotApplicableError
 from camaudit.sanity.outcomes import Outcome
 
-__all__ = ["Explained", "Explainer", "explain"]
+__all__ = ["Explained", "Explainer", "explain", "explain_all"]
 
-_TENSORS = ("images", "activations", "gradients")
+_TENSORS = ("images", "activations", "gradients", "logits", "targets", "scores")
 _READ: ContextVar[set[str] | None] = ContextVar("read", default=None)
 _PARTS = frozenset(
     {"images", "activations", "gradients", "logits", "scores", "head", "model"}
@@ -53,21 +53,74 @@ def explain(method: Explainer, seen: Capture, *, seed: int) -> Explained:
     """Run `method` on a capture; a failure is an outcome, not the end of the run.
 
     NOT_APPLICABLE where the method is not defined on the model, ERROR where it raises anything
-    else, returns no floating N×h×w maps, or writes into the capture that other methods read.
+    else, returns no floating N×h×w maps, or writes into the capture, which is then restored.
     """
-    before = _versions(seen)
+    return explain_all([method], seen, seed=seed)[0]
+
+
+def explain_all(methods: Sequence[Explainer], seen: Capture, *, seed: int) -> list[Explained]:
+    """Run each method on the same capture, see :func:`explain`; none sees what another wrote."""
+    kept = _Kept(seen)
+    found = []
+    for method in methods:
+        try:
+            one = _explained(method, seen, seed)
+        finally:
+            written = kept.restore()
+        if written and one.maps is not None:
+            message = f"{method.label} wrote into its capture, which others read too"
+            one = Explained(None, Outcome.ERROR, f"MethodError: {message}", one.read)
+        found.append(one)
+    return found
+
+
+def _explained(method: Explainer, seen: Capture, seed: int) -> Explained:
     with _watched() as read:
         try:
             maps = method(_Watched(**_fields(seen))._share(seen.memo), seed=seed)
             _check(method.label, maps, seen)
-            if _versions(seen) != before:
-                raise MethodError(f"{method.label} wrote into its capture, which others read too")
         except NotApplicableError as error:
             return Explained(None, Outcome.NOT_APPLICABLE, str(error), frozenset(read))
         except Exception as error:  # whatever a method raises is its own outcome
             message = f"{type(error).__name__}: {error}"
             return Explained(None, Outcome.ERROR, message, frozenset(read))
-    return Explained(maps.detach(), Outcome.SCORED, None, frozenset(read))
+    # a copy: the method may use its output again, or have returned a part of the capture
+    return Explained(maps.detach().clone(), Outcome.SCORED, None, frozenset(read))
+
+
+class _Kept:
+    """The tensors of a capture as they were; the network, the images and other captures own them.
+
+    A write that torch has not counted (through NumPy) is found by the values.
+    """
+
+    def __init__(self, seen: Capture) -> None:
+        tensors = [getattr(seen, name) for name in _TENSORS]
+        if seen.objective.against is not None:
+            tensors.append(seen.objective.against)
+        self._kept = [(tensor, tensor.detach().clone()) for tensor in tensors]
+        self._versions = [_version(tensor) for tensor in tensors]
+
+    def restore(self) -> bool:
+        """Undo what was written; whether anything was."""
+        written = False
+        for place, (tensor, copy) in enumerate(self._kept):
+            if _version(tensor) == self._versions[place] and _identical(tensor, copy):
+                continue
+            written = True
+            with torch.no_grad(), torch.inference_mode(tensor.is_inference()):
+                tensor.copy_(copy)
+            self._versions[place] = _version(tensor)
+        return written
+
+
+def _identical(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of one shape hold the same numbers; NaN equals NaN."""
+    return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else int(tensor._version)
 
 
 class _Watched(Capture):
@@ -94,10 +147,6 @@ def _watched() -> Iterator[set[str]]:
 
 def _fields(seen: Capture) -> dict[str, Any]:
     return {entry.name: getattr(seen, entry.name) for entry in fields(seen) if entry.init}
-
-
-def _versions(seen: Capture) -> list[int]:
-    return [getattr(seen, name)._version for name in _TENSORS]
 
 
 def _check(label: str, maps: Any, seen: Capture) -> None:

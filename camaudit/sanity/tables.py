@@ -9,7 +9,7 @@ from camaudit.cut import Cut
 from camaudit.errors import DegenerateModelError
 from camaudit.objective import Objective
 from camaudit.sanity.cascade import Bound
-from camaudit.sanity.explain import Explained, Explainer, explain
+from camaudit.sanity.explain import Explained, Explainer, explain_all
 from camaudit.sanity.logit import other_classes
 from camaudit.sanity.options import Options
 from camaudit.sanity.outcomes import Outcome
@@ -38,12 +38,12 @@ def random_logit(
         original.targets, original.logits.shape[1],
         draws=options.draws, seed=options.seed, first=first,
     )  # fmt: skip
-    before = [explain(method, original, seed=options.seed) for method in methods]
+    before = explain_all(methods, original, seed=options.seed)
     rows = [_rows(found, original, options) for found in before]
     for draw, classes in enumerate(chosen):
         other = original.explaining(objective or Objective(), targets=classes)
-        for method, found, old in zip(methods, before, rows, strict=True):
-            seen = explain(method, other, seed=options.seed)
+        after = explain_all(methods, other, seed=options.seed)
+        for method, found, seen, old in zip(methods, before, after, rows, strict=True):
             blind = class_blind(found) if seen.maps is not None else None
             new = _rows(seen, original, options, excused=[blind] * len(original))
             _add(tally, "random-logit", method, options, draw, first, old, new)
@@ -70,14 +70,14 @@ def data_randomisation(
         twin = capture(cut, original.images, targets=score.classes, objective=Bound(score))
     except DegenerateModelError as error:
         message = f"the second model: {error}"
-    for method in methods:
-        old = _rows(explain(method, original, seed=options.seed), original, options)
-        seen = Explained(None, Outcome.ERROR, message, frozenset())
-        if twin is not None:
-            seen = explain(method, twin, seed=options.seed)
+    before = explain_all(methods, original, seed=options.seed)
+    after = [Explained(None, Outcome.ERROR, message, frozenset())] * len(methods)
+    if twin is not None:
+        after = explain_all(methods, twin, seed=options.seed)
+    for method, old, new in zip(methods, before, after, strict=True):
         _add(
             tally, "data-randomisation", method, options, 0, first,
-            old, _rows(seen, original, options),
+            _rows(old, original, options), _rows(new, original, options),
         )  # fmt: skip
 
 

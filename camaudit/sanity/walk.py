@@ -11,7 +11,7 @@ from torch import Tensor
 from camaudit.capture import Capture
 from camaudit.sanity.cascade import Batch, Cascade, OrderName, State
 from camaudit.sanity.emprt import complexity_rise
-from camaudit.sanity.explain import Explained, Explainer, explain
+from camaudit.sanity.explain import Explained, Explainer, explain_all
 from camaudit.sanity.null import null_cells
 from camaudit.sanity.options import Options
 from camaudit.sanity.outcomes import Outcome
@@ -64,7 +64,7 @@ class Walk:
         size = batch.original.size
         self._size = size if self._options.resolution == "image" else None
         self._batch, self._first = batch, first
-        self._found = [self._explain(method, batch.original) for method in self._methods]
+        self._found = self._explained(batch.original)
         self._originals = self._rows([views_of(f, len(batch.images)) for f in self._found])
         self._show(self._originals, "original", None, 0)
         orders: list[OrderName] = list(self._options.orders) if self._curve else []
@@ -89,7 +89,7 @@ class Walk:
         started = time.perf_counter()
         for state in self._cascade.states(self._batch, order, seed, weights):
             self._spent["network"] += int(1e9 * (time.perf_counter() - started))
-            rows = self._rows([self._seen(place, state) for place in range(len(self._methods))])
+            rows = self._rows(self._seen(state))
             if order != "all":
                 self._score(state, place, rows)
                 self._show(rows, order, seed, state.step)
@@ -97,25 +97,27 @@ class Walk:
             started = time.perf_counter()
         return rows
 
-    def _explain(self, method: Explainer, seen: Capture) -> Explained:
+    def _explained(self, seen: Capture) -> list[Explained]:
         started = time.perf_counter()
-        found = explain(method, seen, seed=self._options.seed)
+        found = explain_all(self._methods, seen, seed=self._options.seed)
         self._spent["methods"] += int(1e9 * (time.perf_counter() - started))
         return found
 
-    def _seen(self, place: int, state: State) -> list[View]:
-        """A method's maps in a state, each with the reason why it cannot have changed."""
+    def _seen(self, state: State) -> list[list[View]]:
+        """Every method's maps in a state, each with the reason why it cannot have changed."""
         count, seen = len(self._batch.images), state.capture
         if seen is None:
-            return [self._lost(place, row) for row in range(count)]
-        found = self._explain(self._methods[place], seen)
-        why = unchanged(
-            found, self._found[place], seen, self._batch.original,
-            above=state.above, changed=state.changed, layer=self._cascade.cut.layer,
-        )  # fmt: skip
-        views = views_of(found, count, why)
-        for row in state.lost:
-            views[row] = self._lost(place, row)
+            places = range(len(self._methods))
+            return [[self._lost(place, row) for row in range(count)] for place in places]
+        views = []
+        for place, found in enumerate(self._explained(seen)):
+            why = unchanged(
+                found, self._found[place], seen, self._batch.original,
+                above=state.above, changed=state.changed, layer=self._cascade.cut.layer,
+            )  # fmt: skip
+            views.append(views_of(found, count, why))
+            for row in state.lost:
+                views[-1][row] = self._lost(place, row)
         return views
 
     def _lost(self, place: int, row: int) -> View:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from camaudit.capture import Capture
 from camaudit.methods import select
 from camaudit.sanity import Options, Outcome, SanityResult, run_sanity
-from tests.networks import CLASSES, Mean, images, settle
+from tests.networks import CLASSES, Mean, build, images, settle
 
 
 @dataclass(frozen=True)
@@ -134,3 +134,55 @@ def test_random_logits_that_are_not_finite_leave_a_map_undefined(check: str) -> 
     }
     said = [r.reason for r in found.remarks if r.method == "hirescam"]
     assert set(said) == {"the random model's logits are not finite"}
+
+
+def overwrite(part: str) -> Callable[[Capture], Tensor]:
+    """A method that spoils one tensor of its capture, seen by torch or behind its back."""
+
+    def function(seen: Capture) -> Tensor:
+        tensor = getattr(seen, part.removesuffix(" as numpy"))
+        if part.endswith("numpy"):
+            tensor.numpy()[...] = 1
+        else:
+            tensor.fill_(1)
+        return seen.activations.mean(dim=1)
+
+    return function
+
+
+def raises(seen: Capture) -> Tensor:
+    seen.activations.zero_()
+    raise ArithmeticError("after writing")
+
+
+PARTS = ("images", "activations", "gradients", "logits", "targets", "scores")
+
+
+@pytest.mark.parametrize("part", [*PARTS, "activations as numpy", "raises"])
+def test_what_a_method_writes_reaches_no_other(part: str) -> None:
+    model, x = build("flat").double(), images(2).double()
+    before = x.clone()
+    others = select(("hirescam", "scorecam", "sobel"))
+    writer = Planted("writer", raises if part == "raises" else overwrite(part))
+    options = {"checks": ("mprt", "emprt", "random-logit"), "orders": ("top-down", "bottom-up")}
+    alone = run(model, "2", x, others, **options)
+    found = run(model, "2", x, [writer, *others], **options)
+    assert torch.equal(x, before)
+    for kind in ("curves", "nulls", "tables"):
+        kept = [one for one in getattr(found, kind) if one.method != "writer"]
+        assert kept == list(getattr(alone, kind))
+    assert found.targets == alone.targets
+    outcomes = {r.outcome for r in found.remarks if r.method == "writer"}
+    assert outcomes == {Outcome.ERROR}
+
+
+def test_a_method_may_use_its_output_again() -> None:
+    kept = torch.zeros(2, 12, 12, dtype=torch.float64)
+
+    def function(seen: Capture) -> Tensor:
+        return kept.copy_(seen.activations[..., :12, :12].mean(dim=1))
+
+    model, x = overflowing()[:-1].eval(), images(2).double()
+    again = run(model, "1", x, [Planted("one", function)])
+    fresh = run(model, "1", x, [Planted("one", lambda seen: function(seen).clone())])
+    assert again.curves == fresh.curves
