@@ -20,7 +20,7 @@ __all__ = ["Explained", "Explainer", "explain", "explain_all"]
 _TENSORS = ("images", "activations", "gradients", "logits", "targets", "scores")
 _READ: ContextVar[set[str] | None] = ContextVar("read", default=None)
 _PARTS = frozenset(
-    {"images", "activations", "gradients", "logits", "scores", "head", "model"}
+    {"images", "activations", "gradients", "logits", "targets", "scores", "head", "model"}
     | {"linear_weight", "objective", "divided", "memo"}
 )
 

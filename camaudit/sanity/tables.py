@@ -31,8 +31,9 @@ def random_logit(
 ) -> None:
     """Similarity of every method's maps of the explained class and of others, into `tally`.
 
-    Sixt et al. 2020. A method that reads nothing of the class is not scored. Draw d of every
-    image makes one head pass. `first` is the number of the capture's first image.
+    Sixt et al. 2020. A method that reads nothing of the class and whose maps are equal is not
+    scored. Draw d of every image makes one head pass. `first` is the number of the capture's first
+    image.
     """
     chosen = other_classes(
         original.targets, original.logits.shape[1],
@@ -44,8 +45,7 @@ def random_logit(
         other = original.explaining(objective or Objective(), targets=classes)
         after = explain_all(methods, other, seed=options.seed)
         for method, found, seen, old in zip(methods, before, after, rows, strict=True):
-            blind = class_blind(found) if seen.maps is not None else None
-            new = _rows(seen, original, options, excused=[blind] * len(original))
+            new = _rows(seen, original, options, excused=class_blind(found, seen))
             _add(tally, "random-logit", method, options, draw, first, old, new)
 
 

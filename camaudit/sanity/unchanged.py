@@ -15,6 +15,7 @@ from camaudit.sanity.explain import Explained
 __all__ = ["class_blind", "reads_images_alone", "unchanged"]
 
 _INPUTS = frozenset({"images", "memo"})
+_FIXED = _INPUTS | {"targets"}  #: what a cascade leaves as it is
 
 
 def unchanged(
@@ -42,12 +43,12 @@ def unchanged(
         why = "the random weights equal the original ones bit for bit: the model is unchanged"
     elif reads_images_alone(found) and reads_images_alone(original):
         why = None
-    elif above and read <= _INPUTS | {"activations"}:
+    elif above and read <= _FIXED | {"activations"}:
         why = (
             f"it reads the activations of layer {layer!r} and nothing after them, and every layer "
             "randomised so far runs later"
         )
-    elif read <= _INPUTS | {"activations", "gradients"} and any(same):
+    elif read <= _FIXED | {"activations", "gradients"} and any(same):
         why = (
             f"it reads activations and gradients of layer {layer!r}, which the layers randomised "
             "so far left bit-equal"
@@ -62,14 +63,19 @@ def unchanged(
 
 def reads_images_alone(found: Explained) -> bool:
     """Whether a method's map is the same for every model."""
-    return found.read <= _INPUTS
+    return found.read <= _FIXED
 
 
-def class_blind(found: Explained) -> str | None:
-    """Why a method's map cannot depend on the explained class, or None."""
-    if found.read <= _INPUTS | {"activations"}:
-        return "it reads nothing that depends on the class"
-    return None
+def class_blind(found: Explained, other: Explained) -> list[str | None]:
+    """Why a method's maps, `found` and those of `other` classes, cannot differ, or None.
+
+    Nothing is claimed of an image whose two maps are not equal bit for bit.
+    """
+    if found.maps is None or other.maps is None:
+        return []
+    blind = found.read | other.read <= _INPUTS | {"activations"}
+    why = "it reads nothing that depends on the class" if blind else None
+    return [why if equal else None for equal in _identical(found.maps, other.maps)]
 
 
 def _identical(a: Tensor, b: Tensor) -> list[bool]:

@@ -38,7 +38,8 @@ CONTAINERS = (
 )  # fmt: skip
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CLASS_READERS = {
-    "gradients", "scores", "logits", "head", "model", "linear_weight", "divided", "objective",
+    "gradients", "scores", "logits", "targets", "head", "model", "linear_weight", "divided",
+    "objective",
 }  # fmt: skip
 
 Value = float | None
@@ -519,10 +520,15 @@ def other_classes(setting: Setting, image: int) -> list[int]:
     return [int(label) for label in drawn[: setting.draws]]
 
 
+def same_map(a: Tensor | None, b: Tensor | None) -> bool:
+    """Whether there are two maps, equal bit for bit."""
+    return a is not None and b is not None and torch.equal(a, b)
+
+
 def random_logit(setting: Setting, method: str) -> dict[str, list[Row]]:
     """The similarities of the map of c with those of other classes, [similarity][image][draw].
 
-    None throughout for a method that reads nothing of what depends on the class.
+    None where a method reads nothing of what depends on the class and its two maps are equal.
     """
     found: dict[str, list[Row]] = {name: [] for name in setting.similarities}
     for image in range(len(setting.images)):
@@ -531,7 +537,7 @@ def random_logit(setting: Setting, method: str) -> dict[str, list[Row]]:
             label = class_of(setting, image)
             a = raw_map(setting, method, setting.model, image, label, setting.target)
             b = raw_map(setting, method, setting.model, image, other, setting.target)
-            blind = not setting.reads[method] & CLASS_READERS
+            blind = not setting.reads[method] & CLASS_READERS and same_map(a, b)
             cells.append(similarities(setting, a, None if blind else b))
         for name in setting.similarities:
             found[name].append([values[name] for values in cells])

@@ -186,3 +186,27 @@ def test_a_method_may_use_its_output_again() -> None:
     again = run(model, "1", x, [Planted("one", function)])
     fresh = run(model, "1", x, [Planted("one", lambda seen: function(seen).clone())])
     assert again.curves == fresh.curves
+
+
+def test_a_method_that_reads_the_class_number_is_not_blind_to_it() -> None:
+    def chosen(seen: Capture) -> Tensor:
+        rows = torch.arange(len(seen))
+        return seen.activations[rows, seen.targets]
+
+    def unsteady(seen: Capture) -> Tensor:
+        mean = seen.activations.mean(dim=1)
+        return mean + torch.from_numpy(drawn.random(mean.shape))
+
+    drawn = np.random.default_rng(0)
+    model, x = build("flat").double(), images(2).double()
+    planted = [Planted("chosen", chosen), Planted("unsteady", unsteady), *select(("eigencam",))]
+    found = run(model, "3", x, planted, checks=("mprt", "random-logit"))
+    (blind,) = reasons(found, check="random-logit", outcome=Outcome.UNCHANGED).values()
+    assert [where[2] for where in blind] == ["eigencam"]
+    for method in ("chosen", "unsteady"):
+        (table,) = (t for t in found.tables if t.method == method)
+        assert table.mean.mean is not None
+        assert table.mean.mean < 0.99
+    (above,) = reasons(found, check="mprt", outcome=Outcome.UNCHANGED).values()
+    # the class is the same in a cascade
+    assert [(where[2], where[4]) for where in above] == [("chosen", (1, 2)), ("eigencam", (1, 2))]
