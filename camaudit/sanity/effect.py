@@ -42,7 +42,9 @@ class Baseline:
 
     Pigeonhole bootstrap (Owen 2007): seeds and images are drawn with replacement, from PCG64(seed)
     in this order, and a cell of a step counts `u_s w_i` times, a null pair `u_s u_t w_i` times;
-    samples in which no two different seeds remain say nothing of the null and are left out.
+    samples in which no two different seeds remain say nothing of the null and are left out. Six
+    seeds and six images must have a defined pair: fewer give no interval, of the null or of a
+    distance.
     """
 
     def __init__(
@@ -59,10 +61,14 @@ class Baseline:
         self._mean = _mean(self._table)
         self._tails = [(1 - level) / 2, (1 + level) / 2]
         self._counts: tuple[Array, Array] | None = None
-        images = self._table.shape[1] if self._table.ndim == 2 else 0
-        if min(seeds, images) >= MINIMUM and self._mean is not None:
-            u, w = self._counts = _counts(seed, seeds, images, resamples)
-            first, second = (np.array([pair[end] for pair in pairs]) for end in (0, 1))
+        if self._mean is None:  # with one seed there are no pairs
+            return
+        defined = np.isfinite(self._table)
+        ends = np.array(pairs, dtype=np.int64)
+        taking_part = len(np.unique(ends[defined.any(axis=1)]))
+        if min(taking_part, defined.any(axis=0).sum()) >= MINIMUM:
+            u, w = self._counts = _counts(seed, seeds, self._table.shape[1], resamples)
+            first, second = ends.T
             self._means = _weighted(self._table, u[:, first] * u[:, second], w)
 
     @property
