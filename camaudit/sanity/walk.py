@@ -193,6 +193,8 @@ def _rise(before: Row, after: Row) -> Cell:
     for row in (before, after):
         if row.native is None:
             return None, row.outcome, row.reason
+    if after.excused is not None:
+        return None, Outcome.UNCHANGED, after.excused
     if before.native is None or after.native is None:  # pragma: no cover - said above
         return None, Outcome.ERROR, None
     value, why = complexity_rise(before.native, after.native)

@@ -489,7 +489,7 @@ def entropy(values: np.ndarray) -> Value:
 
 
 def emprt(setting: Setting, method: str) -> list[Row]:
-    """(H_rand − H_orig)/H_orig of the native maps, values[seed][image]."""
+    """(H_rand − H_orig)/H_orig of the native maps, values[seed][image]; None where unchanged."""
     values = []
     for seed in setting.seeds:
         row: Row = []
@@ -504,7 +504,8 @@ def emprt(setting: Setting, method: str) -> list[Row]:
                 complexity = None if is_constant(_array(found)) else entropy(_array(found))
                 if complexity is not None:
                     entropies.append(complexity)
-            if len(entropies) < 2:
+            same = unchanged(setting, "mprt", method, setting.layers, other, image)
+            if same or len(entropies) < 2:
                 row.append(None)
             else:
                 row.append((entropies[1] - entropies[0]) / entropies[0])

@@ -210,3 +210,17 @@ def test_a_method_that_reads_the_class_number_is_not_blind_to_it() -> None:
     (above,) = reasons(found, check="mprt", outcome=Outcome.UNCHANGED).values()
     # the class is the same in a cascade
     assert [(where[2], where[4]) for where in above] == [("chosen", (1, 2)), ("eigencam", (1, 2))]
+
+
+def test_emprt_leaves_out_maps_that_cannot_have_changed() -> None:
+    model = nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(3 * 16 * 16, CLASSES))
+    settle(model).double()  # every weight comes after the target layer
+    calls = select(("eigencam", "hirescam", "sobel"))
+    found = run(model, "0", images(2).double(), calls, checks=("emprt",))
+    values = {table.method: np.array(table.values, dtype=float) for table in found.tables}
+    assert np.isnan(values["eigencam"]).all()
+    assert (values["hirescam"] != 0).all()
+    assert (values["sobel"] == 0).all()  # it reads the images alone: this is the finding
+    (remark,) = found.remarks[-1:]
+    assert (remark.method, remark.outcome) == ("eigencam", Outcome.UNCHANGED)
+    assert remark.count == 4
