@@ -59,6 +59,8 @@ class Options:
                 raise UsageError(f"{name} must be at least 1; got {getattr(self, name)}")
         if self.most_steps is not None and self.most_steps < 2:
             raise UsageError(f"most_steps must be at least 2; got {self.most_steps}")
+        if self.seed < 0:  # NumPy's generators take no other
+            raise UsageError(f"seed must be 0 or more; got {self.seed}")
         if not self.noise > 0:
             raise UsageError(f"noise must be positive; got {self.noise}")
 

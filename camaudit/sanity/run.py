@@ -79,7 +79,7 @@ def run_sanity(
     """
     started = time.perf_counter()
     options = options or Options()
-    _validate(images, methods, options, permuted)
+    _validate(images, methods, options, targets, permuted, permuted_layer)
     run = _Run(methods, options, objective, progress, sink, len(images))
     with ExitStack() as stack:  # from before the first pass, which may write buffers already
         weights = () if run.cascades else model.parameters()
@@ -300,14 +300,30 @@ def _by_image(cells: Sequence[Sequence[float | None]]) -> list[float | None]:
 
 
 def _validate(
-    images: Tensor, methods: Sequence[Explainer], options: Options, permuted: nn.Module | None
+    images: Tensor,
+    methods: Sequence[Explainer],
+    options: Options,
+    targets: Tensor | None,
+    permuted: nn.Module | None,
+    permuted_layer: str | None,
 ) -> None:
     if images.ndim != 4 or not len(images):
         raise UsageError(f"expected images N×C×H×W, N ≥ 1; got shape {tuple(images.shape)}")
     labels = [method.label for method in methods]
     if not labels or len(set(labels)) < len(labels):
         raise UsageError(f"expected at least one method, each label once; got {labels}")
-    if "data-randomisation" in options.checks and permuted is None:
+    if targets is not None and targets.shape != images.shape[:1]:
+        raise UsageError(
+            f"expected one target class an image, {len(images)} in all; got shape "
+            f"{tuple(targets.shape)}"
+        )
+    wanted = "data-randomisation" in options.checks
+    if not wanted and (permuted is not None or permuted_layer is not None):
+        raise UsageError(
+            "a second model is given, but not the check that reads it: add 'data-randomisation' "
+            f"to the checks; got {', '.join(options.checks)}"
+        )
+    if wanted and permuted is None:
         raise UsageError(
             "data randomisation compares the model with one trained on permuted labels: give that "
             "one too (camaudit train --permute-labels makes it)"

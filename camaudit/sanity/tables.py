@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from camaudit.capture import Capture, capture
 from camaudit.cut import Cut
-from camaudit.errors import DegenerateModelError
+from camaudit.errors import DegenerateModelError, NotApplicableError
 from camaudit.objective import Objective
 from camaudit.sanity.cascade import Bound
 from camaudit.sanity.explain import Explained, Explainer, explain_all
@@ -32,13 +32,20 @@ def random_logit(
     """Similarity of every method's maps of the explained class and of others, into `tally`.
 
     Sixt et al. 2020. A method that reads nothing of the class and whose maps are equal is not
-    scored. Draw d of every image makes one head pass. `first` is the number of the capture's first
-    image.
+    scored, and no method applies to a model with one class. Draw d of every image makes one head
+    pass. `first` is the number of the capture's first image.
     """
-    chosen = other_classes(
-        original.targets, original.logits.shape[1],
-        draws=options.draws, seed=options.seed, first=first,
-    )  # fmt: skip
+    try:
+        chosen = other_classes(
+            original.targets, original.logits.shape[1],
+            draws=options.draws, seed=options.seed, first=first,
+        )  # fmt: skip
+    except NotApplicableError as error:
+        none = Explained(None, Outcome.NOT_APPLICABLE, str(error), frozenset())
+        empty = _rows(none, original, options)
+        for method in methods:
+            _add(tally, "random-logit", method, options, 0, first, empty, empty)
+        return
     before = explain_all(methods, original, seed=options.seed)
     rows = [_rows(found, original, options) for found in before]
     for draw, classes in enumerate(chosen):

@@ -31,7 +31,7 @@ from camaudit.sanity import (
     run_sanity,
     similarity,
 )
-from tests.networks import build, images
+from tests.networks import build, images, settle
 
 SEEDS = (0, 1, 2)
 METHODS = ("gradcam", "eigencam", "sobel", "uniform", "cam", "hirescam")
@@ -270,7 +270,7 @@ def test_effects_have_intervals_from_six_seeds_and_images_on() -> None:
     [
         {"checks": ("mrpt",)}, {"orders": ("all",)}, {"seeds": ()}, {"seeds": (1, 1)},
         {"similarities": ()}, {"scheme": "xavier"}, {"samples": 0}, {"noise": 0.0},
-        {"resolution": "half"}, {"batch_size": 0},
+        {"resolution": "half"}, {"batch_size": 0}, {"seed": -1},
     ],
 )  # fmt: skip
 def test_wrong_options_are_refused(wrong: dict[str, Any]) -> None:
@@ -282,3 +282,53 @@ def test_data_randomisation_needs_a_second_model() -> None:
     assert "data-randomisation" in CHECKS
     with pytest.raises(UsageError, match="permute-labels"):
         run(build("flat"), "3", images(1), ("gradcam",), checks=("data-randomisation",))
+
+
+@pytest.mark.parametrize("targets", [torch.tensor([0, 1]), torch.tensor([[0], [1], [2]])])
+def test_targets_are_counted_before_anything_runs(targets: Tensor) -> None:
+    model, x = build("flat"), images(3)
+    calls: list[None] = []
+    handle = model.register_forward_hook(lambda *_: calls.append(None))
+    with pytest.raises(UsageError, match="one target class an image, 3 in all"):
+        run_sanity(
+            model, "3", x, methods=select(("gradcam",)), targets=targets,
+            options=Options(batch_size=2),
+        )  # fmt: skip
+    handle.remove()
+    assert not calls
+
+
+@pytest.mark.parametrize("given", [{"permuted": build("flat")}, {"permuted_layer": "3"}])
+def test_a_second_model_without_its_check_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="data-randomisation"):
+        run_sanity(build("flat"), "3", images(1), methods=select(("gradcam",)), **given)
+
+
+class Sized(nn.Sequential):
+    """A model that says that it is empty."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+def test_a_second_model_may_have_a_length_of_zero() -> None:
+    options = Options(checks=("data-randomisation",), similarities=("spearman",))
+    found = run_sanity(
+        build("flat"), "3", images(2), methods=select(("hirescam",)), options=options,
+        permuted=Sized(*build("flat", seed=1)).eval(),
+    )  # fmt: skip
+    assert found.tables[0].mean.mean is not None
+
+
+def test_one_output_has_no_other_class_and_the_other_checks_run() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 1))
+    checks = ("mprt", "random-logit")
+    found = run(settle(model), "1", images(3), ("hirescam", "sobel"), checks=checks, batch_size=2)
+    assert {curve.check for curve in found.curves} == {"mprt"}
+    for table in found.tables:
+        assert table.values == ((None, None, None),)
+    left = [r for r in found.remarks if r.check == "random-logit"]
+    assert [(r.method, r.outcome, r.images) for r in left] == [
+        ("hirescam", Outcome.NOT_APPLICABLE, (0, 1, 2)),
+        ("sobel", Outcome.NOT_APPLICABLE, (0, 1, 2)),
+    ]
