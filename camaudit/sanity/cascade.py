@@ -24,7 +24,16 @@ from camaudit.sanity.outcomes import Remark, Step
 from camaudit.sanity.randomise import Randomiser, Scheme
 from camaudit.sanity.suffix import Memory, Suffix, prepare_suffix
 
-__all__ = ["ORDERS", "Batch", "Bound", "Cascade", "OrderName", "State", "prepare_cascade"]
+__all__ = [
+    "ORDERS",
+    "Batch",
+    "Bound",
+    "Cascade",
+    "OrderName",
+    "State",
+    "finite_capture",
+    "prepare_cascade",
+]
 
 OrderName = Literal["top-down", "bottom-up", "independent", "all"]
 ORDERS: tuple[OrderName, ...] = get_args(OrderName)
@@ -202,33 +211,41 @@ class Cascade:
     def _captured(
         self, batch: Batch, activations: Tensor
     ) -> tuple[Capture | None, tuple[int, ...]]:
-        """The batch's capture, and the rows whose logits are not finite.
+        return finite_capture(self.cut, batch.images, activations, batch.original.objective)
 
-        Methods never see such a row: the first that is finite stands in for it. The batch keeps
-        its size, so that the other rows can equal the original's bit for bit.
-        """
-        count, score = len(activations), batch.original.objective
-        try:
-            return self._scored(batch.images, activations, score), ()
-        except DegenerateModelError:
-            with torch.no_grad():
-                finite = torch.isfinite(self.cut.read(activations)).all(dim=1)
-        if not bool(finite.any()):
-            return None, tuple(range(count))
-        lost = (~finite).nonzero().flatten()
-        stands = finite.nonzero().flatten()[:1].expand_as(lost)
-        images, inputs = batch.images.clone(), activations.clone()  # which keep their layout
-        images[lost], inputs[lost] = images[stands], inputs[stands]
-        rows = torch.arange(count, device=finite.device).index_copy(0, lost, stands)
-        try:
-            seen = self._scored(images, inputs, _picked(score, rows))
-        except DegenerateModelError:  # a head that is not a function of its input
-            return None, tuple(range(count))
-        return seen, tuple(lost.tolist())
 
-    def _scored(self, images: Tensor, activations: Tensor, score: Score) -> Capture:
-        known = _Known(self.cut, images, activations)
-        return capture(known, images, targets=score.classes, objective=Bound(score))
+def finite_capture(
+    cut: Cut, images: Tensor, activations: Tensor, score: Score
+) -> tuple[Capture | None, tuple[int, ...]]:
+    """A capture of `images` with these `activations`, and the rows whose logits are not finite.
+
+    Methods never see such a row: the first that is finite stands in for it. The batch keeps its
+    size, so that the other rows can equal those of another model bit for bit. There is no capture
+    where no row is finite.
+    """
+    count = len(activations)
+    try:
+        return _scored(cut, images, activations, score), ()
+    except DegenerateModelError:
+        with torch.no_grad():
+            finite = torch.isfinite(cut.read(activations)).all(dim=1)
+    if not bool(finite.any()):
+        return None, tuple(range(count))
+    lost = (~finite).nonzero().flatten()
+    stands = finite.nonzero().flatten()[:1].expand_as(lost)
+    images, activations = images.clone(), activations.clone()  # which keep their layout
+    images[lost], activations[lost] = images[stands], activations[stands]
+    rows = torch.arange(count, device=finite.device).index_copy(0, lost, stands)
+    try:
+        seen = _scored(cut, images, activations, _picked(score, rows))
+    except DegenerateModelError:  # a head that is not a function of its input
+        return None, tuple(range(count))
+    return seen, tuple(lost.tolist())
+
+
+def _scored(cut: Cut, images: Tensor, activations: Tensor, score: Score) -> Capture:
+    known = _Known(cut, images, activations)
+    return capture(known, images, targets=score.classes, objective=Bound(score))
 
 
 def _picked(score: Score, rows: Tensor) -> Score:

@@ -15,8 +15,9 @@ from camaudit.sanity.explain import Explained
 from camaudit.sanity.outcomes import Outcome
 from camaudit.sanity.similarity import Prepared, SimilarityName, compare, prepare
 from camaudit.sanity.smprt import averaged
+from camaudit.sanity.unchanged import reads_images_alone
 
-__all__ = ["Cell", "Row", "View", "cells_of", "in_parallel", "row_of", "views_of"]
+__all__ = ["Cell", "Row", "View", "cells_of", "in_parallel", "lost_view", "row_of", "views_of"]
 
 #: A value, or None with its outcome and reason.
 Cell = tuple[float | None, Outcome, str | None]
@@ -60,6 +61,16 @@ def views_of(
         return [View(None, found.outcome, found.message)] * count
     reasons = excused or [None] * count
     return [View(saliency, excused=why) for saliency, why in zip(found.maps, reasons, strict=True)]
+
+
+def lost_view(original: Explained, count: int, row: int, why: View) -> View:
+    """The map of row `row` of `count` on a model whose logits are not finite there: none, `why`.
+
+    A method that reads the images alone has its original map on every model.
+    """
+    if original.maps is None or reads_images_alone(original):
+        return views_of(original, count)[row]
+    return why
 
 
 def row_of(

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from camaudit.capture import Capture, capture
+import torch
+
+from camaudit.capture import Capture
 from camaudit.cut import Cut
-from camaudit.errors import DegenerateModelError, NotApplicableError
+from camaudit.errors import NotApplicableError
 from camaudit.objective import Objective
-from camaudit.sanity.cascade import Bound
+from camaudit.sanity.cascade import finite_capture
 from camaudit.sanity.explain import Explained, Explainer, explain_all
 from camaudit.sanity.logit import other_classes
 from camaudit.sanity.options import Options
 from camaudit.sanity.outcomes import Outcome
-from camaudit.sanity.rows import Row, cells_of, row_of, views_of
+from camaudit.sanity.rows import Row, View, cells_of, lost_view, row_of, views_of
 from camaudit.sanity.tally import Tally
 from camaudit.sanity.unchanged import class_blind
 
 __all__ = ["data_randomisation", "random_logit"]
+
+_LOST = View(
+    None, Outcome.ERROR,
+    "the second model's logits are not finite: check its weights and the preprocessing",
+)  # fmt: skip
 
 
 def random_logit(
@@ -68,23 +75,22 @@ def data_randomisation(
     """Similarity of every method's maps on two models, the second trained on permuted labels.
 
     Adebayo et al. 2018, section 3.2: the same images and scores; `cut` is the second model's.
-    Where its logits are not finite every cell is an error.
+    Where its logits are not finite the cells of an image are errors.
     """
-    twin: Capture | None = None
-    message = None
-    try:
-        score = original.objective
-        twin = capture(cut, original.images, targets=score.classes, objective=Bound(score))
-    except DegenerateModelError as error:
-        message = f"the second model: {error}"
+    with torch.no_grad():
+        activations = cut.trunk(original.images).detach()
+    twin, lost = finite_capture(cut, original.images, activations, original.objective)
+    count, size = len(original), original.size if options.resolution == "image" else None
     before = explain_all(methods, original, seed=options.seed)
-    after = [Explained(None, Outcome.ERROR, message, frozenset())] * len(methods)
-    if twin is not None:
-        after = explain_all(methods, twin, seed=options.seed)
+    after = before if twin is None else explain_all(methods, twin, seed=options.seed)
     for method, old, new in zip(methods, before, after, strict=True):
+        views = views_of(new, count)
+        for row in lost:
+            views[row] = lost_view(old, count, row, _LOST)
+        rows = [row_of([view], size=size, names=options.similarities) for view in views]
         _add(
             tally, "data-randomisation", method, options, 0, first,
-            _rows(old, original, options), _rows(new, original, options),
+            _rows(old, original, options), rows,
         )  # fmt: skip
 
 

@@ -16,9 +16,9 @@ from camaudit.sanity.null import null_cells
 from camaudit.sanity.options import Options
 from camaudit.sanity.outcomes import Outcome
 from camaudit.sanity.randomise import Randomiser
-from camaudit.sanity.rows import Cell, Row, View, cells_of, in_parallel, row_of, views_of
+from camaudit.sanity.rows import Cell, Row, View, cells_of, in_parallel, lost_view, row_of, views_of
 from camaudit.sanity.tally import Tally
-from camaudit.sanity.unchanged import reads_images_alone, unchanged
+from camaudit.sanity.unchanged import unchanged
 
 __all__ = ["MapSink", "Walk"]
 
@@ -27,7 +27,7 @@ MapSink = Callable[[str, str, str, int | None, int, int, Tensor], None]
 
 Rows = list[list[Row]]  #: methods × images
 
-_LOST = "the random model's logits are not finite"
+_LOST = View(None, Outcome.UNDEFINED, "the random model's logits are not finite")
 
 
 class Walk:
@@ -121,11 +121,7 @@ class Walk:
         return views
 
     def _lost(self, place: int, row: int) -> View:
-        """A method's map where the random logits are not finite: of the images alone, or none."""
-        original = self._found[place]
-        if original.maps is None or reads_images_alone(original):
-            return views_of(original, len(self._batch.images))[row]
-        return View(None, Outcome.UNDEFINED, _LOST)
+        return lost_view(self._found[place], len(self._batch.images), row, _LOST)
 
     def _rows(self, seen: list[list[View]]) -> Rows:
         """Rows (methods × images) of the views of every method, prepared in parallel."""

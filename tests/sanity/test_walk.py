@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -224,3 +225,24 @@ def test_emprt_leaves_out_maps_that_cannot_have_changed() -> None:
     (remark,) = found.remarks[-1:]
     assert (remark.method, remark.outcome) == ("eigencam", Outcome.UNCHANGED)
     assert remark.count == 4
+
+
+def test_a_second_model_without_finite_logits_for_one_image_is_compared_on_the_others() -> None:
+    model, x = overflowing(), pictures(faint=1)
+    second = copy.deepcopy(model)
+    with torch.no_grad():
+        second[5].weight.mul_(1e4)
+        second[5].bias.zero_()
+    together, alone = (
+        run_sanity(
+            model, "3", x, methods=select(("hirescam", "sobel", "cam")), permuted=second,
+            options=Options(checks=("data-randomisation",), similarities=("spearman",),
+                            batch_size=size),
+        )
+        for size in (3, 1)
+    )  # fmt: skip
+    np.testing.assert_allclose(cells(together), cells(alone), atol=1e-9)
+    assert reasons(together) == reasons(alone)
+    (remark,) = (r for r in together.remarks if r.outcome is Outcome.ERROR)
+    assert (remark.method, remark.images) == ("hirescam", (0, 2))
+    assert "second model" in remark.reason
