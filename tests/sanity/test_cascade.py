@@ -185,9 +185,8 @@ def test_a_batch_that_takes_another_way_runs_whole(order: Any) -> None:
         for given in (x, bright):
             batch = cascade.batch(given)
             for state in cascade.states(batch, order, 1, weights):
-                (part,) = state.parts
-                assert part.capture is not None
-                assert torch.equal(part.capture.activations, cascade.cut.trunk(given))
+                assert state.capture is not None
+                assert torch.equal(state.capture.activations, cascade.cut.trunk(given))
             strays = [r.reason for r in cascade.remarks if "other modules" in r.reason]
             assert len(strays) == (given is bright)
 
@@ -205,9 +204,8 @@ def test_random_weights_that_take_another_way_run_whole() -> None:
     with cascade.randomiser("he") as weights:
         for seed in range(6):
             for state in cascade.states(batch, "bottom-up", seed, weights):
-                (part,) = state.parts
-                assert part.capture is not None
-                assert torch.equal(part.capture.activations, cascade.cut.trunk(x))
+                assert state.capture is not None
+                assert torch.equal(state.capture.activations, cascade.cut.trunk(x))
     assert cascade.suffix.strays
 
 
