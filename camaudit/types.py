@@ -22,6 +22,7 @@ __all__ = [
     "Results",
     "Status",
     "Summary",
+    "plain",
 ]
 
 SCHEMA_VERSION = 1
@@ -191,10 +192,10 @@ class Results:
         """The JSON object of results.json (enums as their values, undefined as null)."""
         provenance = asdict(self.provenance)
         extra: dict[str, Any] = {
-            "claims": [_plain(asdict(claim)) for claim in self.claims],
-            "theory": _plain(self.theory),
-            "data": [_plain(asdict(entry)) for entry in self.data],
-            "sanity": _plain(self.sanity),
+            "claims": [plain(asdict(claim)) for claim in self.claims],
+            "theory": plain(self.theory),
+            "data": [plain(asdict(entry)) for entry in self.data],
+            "sanity": plain(self.sanity),
         }
         return {
             "schema": self.schema,
@@ -202,25 +203,25 @@ class Results:
             **provenance,
             "warnings": list(self.warnings),
             "records": [_record(record) for record in self.records],
-            "summary": [_plain(asdict(entry)) for entry in self.summary],
+            "summary": [plain(asdict(entry)) for entry in self.summary],
             **{name: value for name, value in extra.items() if value},
             "timing": dict(self.timing),
         }
 
 
 def _record(record: Record) -> dict[str, Any]:
-    plain: dict[str, Any] = _plain(asdict(record))
+    found: dict[str, Any] = plain(asdict(record))
     if record.seed is None:
-        del plain["seed"]
-    return plain
+        del found["seed"]
+    return found
 
 
-def _plain(value: Any) -> Any:
-    """Enums as values, recursively."""
+def plain(value: Any) -> Any:
+    """JSON values: enums as their values, tuples as lists, recursively."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

@@ -11,7 +11,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from camaudit.cli import _names, cli
+from camaudit.cli import cli
+from camaudit.commands.options import names
 from camaudit.methods import select
 
 ROOT = Path(__file__).parent.parent
@@ -96,7 +97,7 @@ def test_methods_named_in_the_text_exist() -> None:
     named = re.findall(r"--methods ([a-z+,]+|'[^']+')", README)
     assert len(named) > 1
     for text in named:
-        assert select(_names(None, None, text.strip("'")))  # type: ignore[arg-type]
+        assert select(names(None, None, text.strip("'")))  # type: ignore[arg-type]
     assert "gradcam" in listing
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from camaudit.types import Interval
+from camaudit.types import Interval, plain
 
 __all__ = ["Curve", "Effect", "Null", "Outcome", "Remark", "SanityResult", "Step", "Table"]
 
@@ -132,15 +132,5 @@ class SanityResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: enums as their values, undefined as null."""
-        plain: dict[str, Any] = _plain(asdict(self))
-        return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, StrEnum):
-        return value.value
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
+        found: dict[str, Any] = plain(asdict(self))
+        return found

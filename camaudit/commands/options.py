@@ -1,0 +1,41 @@
+"""What several commands share: options that are parsed, and a reader of stdout that may leave."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+__all__ = ["bytes_of", "names", "reader_may_leave"]
+
+
+def names(_context: click.Context, _option: Any, value: str | None) -> tuple[str, ...] | None:
+    """A list of names between commas; None where the option was not given."""
+    if value is None:
+        return None
+    outside = re.split(r",(?![^(]*\))", value)  # a comma in brackets parts a method's own options
+    return tuple(name.strip() for name in outside if name.strip())
+
+
+def bytes_of(_context: click.Context, _option: Any, value: str | None) -> int | None:
+    """A number of bytes such as 600M or 2G; None where the option was not given."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?\s*", value, re.IGNORECASE)
+    if found is None:
+        raise click.BadParameter(f"expected a size such as 600M or 2G; got {value!r}")
+    return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+
+
+@contextlib.contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """A closed stdout (`camaudit … | head`) ends the printing and nothing else."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,263 @@
+"""`camaudit run`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from camaudit.commands.options import bytes_of, names, reader_may_leave
+from camaudit.errors import AuditError
+
+__all__ = ["run"]
+
+
+@click.command()
+@click.option(
+    "--model",
+    default="lite0",
+    show_default=True,
+    metavar="SPEC",
+    help="lite0 (EfficientNet-Lite0 with ImageNet weights, extra demo), "
+    "torchvision:NAME, package.module:factory, path/file.py:factory, or trained:DIR for what "
+    "camaudit train wrote there (with its own wall, and its unmasked twin if that was trained).",
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Weights: safetensors, or a state dict (loaded without running code).",
+)
+@click.option(
+    "--unmasked-weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --wall vgg16: weights of the same network without the wall, for the columns "
+    "unmasked.",
+)
+@click.option(
+    "--layer",
+    metavar="NAME",
+    help="Target layer as in named_modules(); NAME#2 for its second run. Default: the "
+    "last map before the head.",
+)
+@click.option(
+    "--wall",
+    type=click.Choice(["auto", "split", "insert", "vgg16"]),
+    default="auto",
+    show_default=True,
+    help="split: exact in any architecture. insert: dead pixels by receptive fields. "
+    "vgg16: the paper's network (ignores --model). auto: insert where that leaves "
+    "enough of the image to score, else split.",
+)
+@click.option(
+    "--live-rows",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Rows of the target layer, from the top, that stay live. Default: 4 of every 7 "
+    "(vgg16: 5 of 14, as in the paper).",
+)
+@click.option(
+    "--methods",
+    callback=names,
+    metavar="A,B,…",
+    help="Methods by name (see camaudit methods), with options as in "
+    "'scorecam(score=probability)'; standard and all are lists of them. Default: standard.",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A folder of images, or one sub-folder a class (pairs are then stacked: "
+    "STACK-MIX). Default: photographs that scikit-image carries.",
+)
+@click.option(
+    "--data",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A data set, used as it is: a folder that camaudit data has built (every hash is checked) "
+    "or of images; stack-mix and stack-gen are the folders that it builds by default. May be "
+    "repeated: a table of methods by data sets is printed.",
+)
+@click.option(
+    "--num-images",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Images to audit, of each data set. Default: every embedded photograph, all of a data "
+    "set, or 20 of a folder.",
+)
+@click.option(
+    "--perturbation-images",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Images, of each data set, for the methods that run the model many times an image "
+    "(ScoreCAM and others). Default: 2 of the embedded photographs, or 8; a note says so.",
+)
+@click.option(
+    "--preprocess",
+    metavar="NAME",
+    help="imagenet, lite, or MEAN/STD such as 0.5/0.5 or 0.5,0.5,0.5/0.2,0.2,0.2. "
+    "Default: what the model spec brings, else imagenet.",
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(min=8),
+    metavar="PIXELS",
+    help="Height and width of the model's input. Default: that of the trained network or of the "
+    "data sets, else 224.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seeds pairs, crops, random controls, the bootstrap and untrained weights.",
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or mps.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    help="Images in one forward pass.",
+)
+@click.option(
+    "--memory",
+    callback=bytes_of,
+    metavar="SIZE",
+    help="What a pass of masked images may take beside the model, such as 600M or 2G. "
+    "Default: --batch-size alone decides.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Of the passes of masked images; below float32 the error is measured and recorded.",
+)
+@click.option(
+    "--exact",
+    is_flag=True,
+    help="Run masked images by direct convolutions alone, bit for bit as in the model. "
+    "Default: chain networks on a CPU use Winograd's algorithm, equal to rounding.",
+)
+@click.option("--compile", is_flag=True, help="Run masked images through torch.compile.")
+@click.option(
+    "--checks",
+    callback=names,
+    default="dead-zone",
+    show_default=True,
+    metavar="A,B,…",
+    help="What to run: dead-zone, and the sanity checks mprt (parameters are randomised layer by "
+    "layer), smprt (on noisy inputs), emprt (complexity of maps), random-logit (another class) and "
+    "data-randomisation (permuted labels). Without dead-zone no wall is built.",
+)
+@click.option(
+    "--orders",
+    callback=names,
+    default="top-down",
+    show_default=True,
+    metavar="A,B,…",
+    help="Of mprt and smprt: top-down (from the logits), bottom-up (from the input), independent "
+    "(one layer at a time).",
+)
+@click.option(
+    "--sanity-seeds",
+    type=click.IntRange(min=1),
+    default=6,
+    show_default=True,
+    metavar="N",
+    help="Random models of mprt, smprt and emprt; fewer than six give no intervals and no "
+    "verdicts.",
+)
+@click.option(
+    "--scheme",
+    type=click.Choice(["he", "module", "permute"]),
+    default="he",
+    show_default=True,
+    help="Their weights: drawn by He's law, by each layer's own initialisation, or the trained "
+    "ones permuted.",
+)
+@click.option(
+    "--cascade-steps",
+    type=click.IntRange(min=2),
+    default=16,
+    show_default=True,
+    metavar="N",
+    help="At how many layers maps are compared at most, evenly spaced; cascades randomise those "
+    "between too.",
+)
+@click.option(
+    "--costly-cascades",
+    is_flag=True,
+    help="Let methods that run the model many times an image (ScoreCAM and others) take part in "
+    "the sanity checks.",
+)
+@click.option(
+    "--permuted",
+    metavar="SPEC",
+    help="For data-randomisation, the model trained on permuted labels: trained:DIR for what "
+    "camaudit train --permute-labels wrote, or a weights file for the model of --model.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Output folder. Default: reports/ and the model's name.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print results.json on stdout instead of the table."
+)
+def run(out: Path | None, as_json: bool, **options: Any) -> int:  # fmt: skip
+    """Measure how much of each method's map lies where the model provably cannot see.
+
+    Writes results.json and report.html into the output folder and prints a table. Without
+    options it audits EfficientNet-Lite0 on embedded photographs. --checks adds sanity checks: does
+    the map depend on the model's parameters, on its labels, on the class? Their verdicts stand in
+    the report and do not change the exit code.
+    """
+    from rich.console import Console
+
+    from camaudit.audit.allocator import keep_freed_memory
+    from camaudit.audit.run import run_audit
+    from camaudit.audit.settings import Settings
+    from camaudit.console import ConsoleProgress, print_table
+    from camaudit.report.html import render
+    from camaudit.report.writing import check_writable, write_run
+
+    settings = Settings(**options)
+    folder = out or Path("reports") / _slug(settings.subject_name)
+    check_writable(folder)
+    keep_freed_memory()
+    messages = Console(stderr=True)
+    # what the user's model prints must not end up in the table or in the JSON
+    with ConsoleProgress(messages) as progress, contextlib.redirect_stdout(sys.stderr):
+        outcome = run_audit(settings, progress=progress)
+        progress.stage("writing the report")
+        written = write_run(
+            outcome.results, render(outcome.results, outcome.gallery, outcome.pictures), folder
+        )
+    for line in (*(f"note: {text}" for text in outcome.results.warnings),
+                 *(f"wrote {path}" for path in written)):  # fmt: skip
+        messages.print(line, highlight=False, markup=False, soft_wrap=True)
+    with reader_may_leave():
+        if as_json:
+            click.echo(json.dumps(outcome.results.to_dict(), indent=2, allow_nan=False))
+        else:
+            print_table(outcome.results)
+    if outcome.failed or outcome.empty:
+        what = "some methods failed" if outcome.failed else "no method has a defined figure"
+        click.echo(f"Error: {what}; see status and message in results.json", err=True)
+        return AuditError.exit_code
+    return 0
+
+
+def _slug(name: str) -> str:
+    """A folder name for a model spec."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "audit"
