@@ -38,6 +38,8 @@ __all__ = [
 OrderName = Literal["top-down", "bottom-up", "independent", "all"]
 ORDERS: tuple[OrderName, ...] = get_args(OrderName)
 
+_JOINED_ROWS = 64  # of images in one pass of a shared head
+
 
 @dataclass(frozen=True, eq=False)
 class State:
@@ -47,7 +49,7 @@ class State:
     them in the `capture`, which is None where no row has finite logits.
     `changed`: whether any weight differs from the original's. `above`: whether the activations
     are the original's because only later layers are random. The model holds the random weights
-    until the next state is asked for.
+    until the next state is asked for, or those of a later step where heads were joined.
     """
 
     order: OrderName
@@ -57,6 +59,17 @@ class State:
     changed: bool
     capture: Capture | None
     lost: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """A state before its head has run; the fields are those of :class:`State`."""
+
+    order: OrderName
+    number: int
+    above: bool
+    changed: bool
+    activations: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,24 +157,52 @@ class Cascade:
         return Batch(images, capture(known, images, targets=targets, objective=objective), memory)
 
     def states(
-        self, batch: Batch, order: OrderName, seed: int, weights: Randomiser
+        self,
+        batch: Batch,
+        order: OrderName,
+        seed: int,
+        weights: Randomiser,
+        *,
+        joined: bool = False,
     ) -> Iterator[State]:
         """Step after step of one seed's cascade; the weights are the original's before and after.
 
+        joined: steps that share their head (from the logits down, once the target layer is
+        reached) are captured in one pass of it. Their captures are told from single ones only by
+        rounding, and by the model, which has gone on: for methods that do not run it.
         Raises :class:`UsageError` for an unknown order.
         """
         if order not in ORDERS:
             raise UsageError(f"expected an order among {', '.join(ORDERS)}; got {order!r}")
         weights.restore()
         try:
-            walk = self._all if order == "all" else self._walk
-            yield from walk(batch, order, seed, weights)
+            if order == "all":
+                yield from self._all(batch, order, seed, weights)
+            elif joined and order == "top-down" and self.below < len(self.order.layers):
+                yield from self._joined(batch, seed, self._walk(batch, order, seed, weights))
+            else:
+                for step in self._walk(batch, order, seed, weights):
+                    yield self._captured(batch, seed, [step])[0]
         finally:
             weights.restore()
 
+    def _joined(self, batch: Batch, seed: int, steps: Iterator[_Step]) -> Iterator[State]:
+        """The states of `steps`, those of one head captured together."""
+        waiting: list[_Step] = []
+        for step in steps:
+            if step.above:
+                yield self._captured(batch, seed, [step])[0]
+                continue
+            waiting.append(step)
+            if (len(waiting) + 1) * len(batch.images) > _JOINED_ROWS:
+                yield from self._captured(batch, seed, waiting)
+                waiting = []
+        if waiting:
+            yield from self._captured(batch, seed, waiting)
+
     def _walk(
         self, batch: Batch, order: OrderName, seed: int, weights: Randomiser
-    ) -> Iterator[State]:
+    ) -> Iterator[_Step]:
         original, memory = batch.original.activations, batch.memory
         activations, changed = original, False
         stops = {place: number for number, place in enumerate(self._stops(order), start=1)}
@@ -180,8 +221,7 @@ class Cascade:
             if place not in stops:
                 continue
             above = self._above(order, place)
-            seen, lost = self._captured(batch, activations)
-            yield State(order, seed, stops[place], above, changed, seen, lost)
+            yield _Step(order, stops[place], above, changed, activations)
             if order == "independent":
                 weights.restore(layer)
 
@@ -192,8 +232,8 @@ class Cascade:
         activations = batch.original.activations
         if self.below:
             activations = self.suffix.run(batch.images, 0, batch.memory)
-        seen, lost = self._captured(batch, activations)
-        yield State(order, seed, 1, self.below == 0, any(differs), seen, lost)
+        step = _Step(order, 1, self.below == 0, any(differs), activations)
+        yield self._captured(batch, seed, [step])[0]
 
     def _places(self, order: OrderName) -> Sequence[int]:
         places = range(len(self.order.layers))
@@ -208,10 +248,25 @@ class Cascade:
             return self.below == 0
         return place >= self.below
 
-    def _captured(
-        self, batch: Batch, activations: Tensor
-    ) -> tuple[Capture | None, tuple[int, ...]]:
-        return finite_capture(self.cut, batch.images, activations, batch.original.objective)
+    def _captured(self, batch: Batch, seed: int, steps: Sequence[_Step]) -> list[State]:
+        """The states of steps with one head, in one pass of it."""
+        count, images, score = len(batch.images), batch.images, batch.original.objective
+        activations = steps[0].activations
+        if len(steps) > 1:
+            images = images.repeat(len(steps), 1, 1, 1)
+            activations = torch.cat([step.activations for step in steps])
+            score = _picked(score, torch.arange(len(images), device=images.device) % count)
+        seen, lost = finite_capture(self.cut, images, activations, score)
+        states = []
+        for place, step in enumerate(steps):
+            first = place * count
+            mine = tuple(row - first for row in lost if first <= row < first + count)
+            part = seen
+            if seen is not None and len(steps) > 1:
+                part = None if len(mine) == count else seen.rows(first, first + count)
+            told = (step.order, seed, step.number, step.above, step.changed)
+            states.append(State(*told, part, mine))
+        return states
 
 
 def finite_capture(

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from camaudit.capture import Capture
 from camaudit.errors import MethodError, NotApplicableError
+from camaudit.methods import MethodCall
 from camaudit.sanity.outcomes import Outcome
 
-__all__ = ["Explained", "Explainer", "explain", "explain_all"]
+__all__ = ["Explained", "Explainer", "explain", "explain_all", "from_tensors"]
 
 _TENSORS = ("images", "activations", "gradients", "logits", "targets", "scores")
 _READ: ContextVar[set[str] | None] = ContextVar("read", default=None)
@@ -26,7 +27,11 @@ _PARTS = frozenset(
 
 
 class Explainer(Protocol):
-    """A saliency method: a :class:`camaudit.methods.MethodCall`, or anything of its shape."""
+    """A saliency method: a :class:`camaudit.methods.MethodCall`, or anything of its shape.
+
+    One that sets `from_tensors` to True promises to make its maps of what its capture holds and
+    of the capture's head, without running a model of its own; a MethodCall does so.
+    """
 
     @property
     def label(self) -> str:
@@ -56,6 +61,12 @@ def explain(method: Explainer, seen: Capture, *, seed: int) -> Explained:
     else, returns no floating N×h×w maps, or writes into the capture, which is then restored.
     """
     return explain_all([method], seen, seed=seed)[0]
+
+
+def from_tensors(method: Explainer, found: Explained) -> bool:
+    """Whether maps like those `found` follow from the capture's tensors and its head alone."""
+    promised = isinstance(method, MethodCall) or getattr(method, "from_tensors", False)
+    return bool(promised) and not found.read & {"model", "divided"}
 
 
 def explain_all(methods: Sequence[Explainer], seen: Capture, *, seed: int) -> list[Explained]:

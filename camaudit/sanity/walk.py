@@ -11,7 +11,7 @@ from torch import Tensor
 from camaudit.capture import Capture
 from camaudit.sanity.cascade import Batch, Cascade, OrderName, State
 from camaudit.sanity.emprt import complexity_rise
-from camaudit.sanity.explain import Explained, Explainer, explain_all
+from camaudit.sanity.explain import Explained, Explainer, explain_all, from_tensors
 from camaudit.sanity.null import null_cells
 from camaudit.sanity.options import Options
 from camaudit.sanity.outcomes import Outcome
@@ -87,7 +87,9 @@ class Walk:
         """One seed's cascade; the rows of its last step."""
         rows: Rows = []
         started = time.perf_counter()
-        for state in self._cascade.states(self._batch, order, seed, weights):
+        joined = all(map(from_tensors, self._methods, self._found))
+        states = self._cascade.states(self._batch, order, seed, weights, joined=joined)
+        for state in states:
             self._spent["network"] += int(1e9 * (time.perf_counter() - started))
             rows = self._rows(self._seen(state))
             if order != "all":

@@ -38,6 +38,7 @@ class Absolute:
     """
 
     label = "gradcam, absolute"
+    from_tensors = True
 
     def __call__(self, seen: Capture, *, seed: int) -> Tensor:
         del seed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from camaudit.sanity import (
     prepare_cascade,
     run_sanity,
 )
-from camaudit.sanity.cascade import State
+from camaudit.sanity.cascade import State, _Step
 from tests.networks import CUTTABLE, build, images, settle
 from tests.sanity.models import MODELS, Counting
 
@@ -244,3 +245,45 @@ def test_a_model_without_weights_runs_the_checks_that_randomise_none() -> None:
     assert not any("no layer after" in remark.reason for remark in found.remarks)
     with pytest.raises(ModelError, match="no weights"):
         run_sanity(model, "maps", images(2), methods=calls, options=Options(checks=("mprt",)))
+
+
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_joined_heads_give_the_states_of_single_ones(count: int) -> None:
+    model, x = build("flat").double(), images(count).double()
+    cascade = prepare_cascade(model, "3", x[:1])
+    batch = cascade.batch(x)
+    with cascade.randomiser("he") as weights:
+        single = {state.step: state for state in cascade.states(batch, "top-down", 3, weights)}
+        joined = list(cascade.states(batch, "top-down", 3, weights, joined=True))
+    assert [state.step for state in joined] == list(single)
+    for state in joined:
+        alone = single[state.step]
+        assert (state.above, state.changed, state.lost) == (alone.above, alone.changed, alone.lost)
+        assert state.capture is not None
+        assert alone.capture is not None
+        assert torch.equal(state.capture.activations, alone.capture.activations)
+        assert torch.equal(state.capture.targets, alone.capture.targets)
+        torch.testing.assert_close(
+            state.capture.gradients, alone.capture.gradients, rtol=1e-12, atol=1e-14
+        )
+
+
+def test_a_step_without_finite_logits_is_lost_alone_where_heads_are_joined() -> None:
+    model, x = build("flat").double(), images(2).double()
+    cascade = prepare_cascade(model, "3", x[:1])
+    batch = cascade.batch(x)
+    good = batch.original.activations
+    bad = good.clone()
+    bad[1] = math.inf
+    found = cascade._captured(
+        batch, 0, [_Step("top-down", n, False, True, a) for n, a in enumerate((good, bad, good))]
+    )
+    assert [state.lost for state in found] == [(), (1,), ()]
+    nothing = cascade._captured(
+        batch,
+        0,
+        [_Step("top-down", n, False, True, a) for n, a in enumerate((good, bad * math.inf))],
+    )
+    assert nothing[1].lost == (0, 1)
+    assert nothing[1].capture is None
+    assert nothing[0].capture is not None
