@@ -38,6 +38,10 @@ ALLOWED: dict[str, set[str]] = {
         "errors", "types", "maps", "sites", "cut", "capture", "objective", "initialisation",
         "methods", "metrics",
     },
+    "invariance": {
+        "errors", "types", "registry", "maps", "sites", "cut", "capture", "objective", "methods",
+        "walls",
+    },
     "data": {"", "errors", "files"},
     "models": {"errors", "sites"},
     "report": {"errors", "files", "types"},

@@ -1,0 +1,50 @@
+"""Metamorphic tests of explainers: what must follow when model, image or score is changed."""
+
+from camaudit.invariance import score as _score
+from camaudit.invariance.compare import Difference, raw, scaled
+from camaudit.invariance.example import Example, checked
+from camaudit.invariance.explainer import Explain, Registered, registered
+from camaudit.invariance.guard import Fault, FaultError, Guarded
+from camaudit.invariance.networks import LAYER, build, code_of
+from camaudit.invariance.plan import Head, Plan, Stage
+from camaudit.invariance.property import PROPERTIES, Property, Tolerance, Verdict, prop
+from camaudit.invariance.run import Counterexample, Finding, Outcome, Search, examine, replayed
+from camaudit.invariance.situation import Drawn, Situation
+from camaudit.invariance.strategies import networks, situations
+
+__all__ = [
+    "LAYER",
+    "PROPERTIES",
+    "Counterexample",
+    "Difference",
+    "Drawn",
+    "Example",
+    "Explain",
+    "Fault",
+    "FaultError",
+    "Finding",
+    "Guarded",
+    "Head",
+    "Outcome",
+    "Plan",
+    "Property",
+    "Registered",
+    "Search",
+    "Situation",
+    "Stage",
+    "Tolerance",
+    "Verdict",
+    "build",
+    "checked",
+    "code_of",
+    "examine",
+    "networks",
+    "prop",
+    "raw",
+    "registered",
+    "replayed",
+    "scaled",
+    "situations",
+]
+
+_FAMILIES = (_score,)  # importing them registers their properties

@@ -1,0 +1,54 @@
+"""Explainers under test: callables from a model, a layer, images and targets to maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from camaudit.capture import capture
+from camaudit.cut import cut_at
+from camaudit.methods import MethodCall, method_call
+
+__all__ = ["Explain", "Registered", "registered"]
+
+#: (model in eval mode, layer name, images N×C×H×W, targets N) → maps N×h×w or N×H×W.
+Explain = Callable[[nn.Module, str, Tensor, Tensor], Tensor]
+
+#: Options of methods whose cost is a number of samples, so that thousands of runs are possible.
+LIGHT = {
+    "rise": "rise(masks=8)",
+    "opticam": "opticam(steps=3)",
+    "sscam": "sscam(samples=3)",
+    "shapleycam": "shapleycam",
+}
+
+
+class Registered:
+    """A registered method as an explainer; its seed is always the same.
+
+    A wall stays a part of the model: the map is taken from the layer, before the wall.
+    """
+
+    def __init__(self, call: MethodCall, *, seed: int = 0, batch_size: int = 16) -> None:
+        self.call = call
+        self.seed = seed
+        self.batch_size = batch_size
+
+    @property
+    def __name__(self) -> str:
+        return self.call.label
+
+    def __call__(self, model: nn.Module, layer: str, images: Tensor, targets: Tensor) -> Tensor:
+        """Raw maps; raises what cutting, capturing and the method raise."""
+        cut = cut_at(model, layer, images[:1])
+        found = capture(cut, images, targets=targets, batch_size=self.batch_size)
+        return self.call(found, seed=self.seed)
+
+
+def registered(spec: str, *, seed: int = 0) -> Registered:
+    """The method that `spec` names, with options as in `scorecam(score=probability)`.
+
+    Raises the errors of :func:`camaudit.methods.method_call`.
+    """
+    return Registered(method_call(spec), seed=seed)
