@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import camaudit
 from camaudit.audit.clock import Clock
 from camaudit.audit.images import AuditImages, audit_images, data_size, open_data
+from camaudit.audit.invariance import InvarianceFindings, audit_invariance, foreign_explainers
 from camaudit.audit.loop import Loop, Progress, Silent, batch_tensor
 from camaudit.audit.provenance import environment, image_entry, image_source, images_sha256
 from camaudit.audit.sanity import SanityFindings, audit_sanity
 from camaudit.audit.sanity_claims import wall_claims
-from camaudit.audit.settings import Settings
+from camaudit.audit.settings import INVARIANCE, Settings
 from camaudit.audit.subject import Subject, WalledSubject, build_subject, load_subject
 from camaudit.audit.summary import summarise, summarise_data
 from camaudit.audit.verifying import verified_zone
@@ -46,6 +49,7 @@ class Outcome:
     results: Results
     gallery: list[GalleryImage]
     sanity: SanityFindings | None = None
+    invariance: InvarianceFindings | None = None
 
     @property
     def pictures(self) -> list[SanityPicture]:
@@ -53,9 +57,13 @@ class Outcome:
         return [] if self.sanity is None else self.sanity.pictures
 
     @property
+    def _parts(self) -> Sequence[SanityFindings | InvarianceFindings]:
+        return [part for part in (self.sanity, self.invariance) if part is not None]
+
+    @property
     def failed(self) -> bool:
-        """Whether any method failed on any image, with the wall or without, or when random."""
-        if self.sanity is not None and self.sanity.failed:
+        """Whether any method failed on any image, or an explainer in every invariance test."""
+        if any(part.failed for part in self._parts):
             return True
         return any(
             status is Status.ERROR
@@ -67,15 +75,19 @@ class Outcome:
     def empty(self) -> bool:
         """Whether no method (controls count only where nothing else ran) has a defined figure."""
         if not self.results.summary:
-            return self.sanity is None or self.sanity.empty
+            return all(part.empty for part in self._parts)
         methods = [e for e in self.results.summary if e.family != "control"]
         return not any(entry.n for entry in methods or self.results.summary)
 
 
-def run_audit(settings: Settings, *, progress: Progress | None = None) -> Outcome:
+def run_audit(
+    settings: Settings, *, progress: Progress | None = None, counterexamples: Path | None = None
+) -> Outcome:
     """Audit what `settings` describe: every method on every image, walled and unwalled.
 
-    Without the check "dead-zone" no wall is built, and the sanity checks alone are run.
+    Without the check "dead-zone" no wall is built, and the other checks alone are run.
+    `counterexamples` is the folder where the invariance check keeps what it found, to try it first
+    the next time; None keeps nothing.
     Raises the errors of :mod:`camaudit.errors`: :class:`~camaudit.errors.UsageError` for what
     cannot be audited as asked, :class:`~camaudit.errors.AuditError` for what broke on the way (a
     zone refuted by its verification, logits that are not finite). A method that fails on its own
@@ -84,6 +96,7 @@ def run_audit(settings: Settings, *, progress: Progress | None = None) -> Outcom
     progress = progress or Silent()
     clock = Clock()
     methods = _selected(settings)
+    foreign = foreign_explainers(settings)
     data = open_data(settings.data)
     if settings.image_size is None and settings.trained is None and settings.wall != "vgg16":
         settings = replace(settings, image_size=data_size(data))
@@ -110,6 +123,12 @@ def run_audit(settings: Settings, *, progress: Progress | None = None) -> Outcom
     if settings.sanity_checks:
         with clock.measure("sanity"):
             found.sanity = audit_sanity(settings, subject, images.images, methods, progress)
+    if INVARIANCE in settings.checks:
+        with clock.measure("invariance"):
+            found.invariance = audit_invariance(
+                settings, subject, images.images, methods, foreign, progress,
+                counterexamples=counterexamples,
+            )  # fmt: skip
     return _outcome(found)
 
 
@@ -125,6 +144,7 @@ class _Found:
     zone: DeadZone | None = None
     loop: Loop | None = None
     sanity: SanityFindings | None = None
+    invariance: InvarianceFindings | None = None
 
 
 def _selected(settings: Settings) -> list[str]:
@@ -168,9 +188,17 @@ def _outcome(found: _Found) -> Outcome:
             sanity=found.sanity.sanity,
             claims=[*wall_claims(results.summary), *found.sanity.claims],
         )
+    if found.invariance is not None:
+        warnings += found.invariance.warnings
+        timing["invariance"] = found.invariance.seconds
+        results = replace(
+            results,
+            invariance=found.invariance.invariance,
+            claims=[*results.claims, *found.invariance.claims],
+        )
     results = replace(results, warnings=[*warnings, *_skipped(images)], timing=timing)
     gallery = [] if found.loop is None or found.zone is None else _gallery(found.loop, found.zone)
-    return Outcome(results, gallery, found.sanity)
+    return Outcome(results, gallery, found.sanity, found.invariance)
 
 
 def _entries(found: _Found) -> list[dict[str, Any]]:

@@ -8,11 +8,13 @@ from typing import Any, Literal, get_args
 
 from camaudit.engine import Engine, Precision
 from camaudit.errors import UsageError
+from camaudit.invariance.matrix import Options as InvarianceOptions
 from camaudit.sanity import CHECKS, Check, Options, OrderName, Scheme
 
-__all__ = ["DEAD_ZONE", "Settings", "WallKind"]
+__all__ = ["DEAD_ZONE", "INVARIANCE", "Settings", "WallKind"]
 
-DEAD_ZONE = "dead-zone"  #: the check that needs a wall; the others are the sanity checks
+DEAD_ZONE = "dead-zone"  #: the check that needs a wall
+INVARIANCE = "invariance"  #: the metamorphic tests; the others are the sanity checks
 WallKind = Literal["auto", "split", "insert", "vgg16"]
 
 
@@ -47,16 +49,21 @@ class Settings:
     precision: of masked images' passes; below float32 the error is measured and recorded.
     exact: masked images run by direct convolutions alone, bit for bit as in the model.
     compile: masked images run through torch.compile.
-    checks: "dead-zone" and the sanity checks of :data:`camaudit.sanity.CHECKS`.
+    checks: "dead-zone", "invariance" and the sanity checks of :data:`camaudit.sanity.CHECKS`.
     orders: of the cascades of MPRT and sMPRT.
     sanity_seeds: how many random models, with the seeds 0, 1, …; from six on there are intervals.
     scheme: how their weights are drawn.
     cascade_steps: at how many layers of a cascade maps are compared at most, evenly spaced; None
         for all.
     costly_cascades: whether methods that run the model many times an image take part in the
-        sanity checks, on all images.
+        sanity checks, on all images, and in the invariance check on the model itself.
     permuted: the model trained on permuted labels, for data randomisation: `trained:DIR`, or a
         weights file for the subject's architecture.
+    explainers: explainers of the user's own for the invariance check, each
+        `package.module:function` or `path/file.py:function`, with `=METHOD` behind it where it
+        claims to be a registered method.
+    examples: of every property on drawn networks, for each explainer.
+    explainer_budget: seconds that the invariance check may spend on one explainer.
     """
 
     model: str = "lite0"
@@ -86,6 +93,9 @@ class Settings:
     cascade_steps: int | None = 16
     costly_cascades: bool = False
     permuted: str | None = None
+    explainers: tuple[str, ...] = ()
+    examples: int = 30
+    explainer_budget: float = 300.0
 
     def __post_init__(self) -> None:
         if self.wall not in get_args(WallKind):
@@ -128,7 +138,7 @@ class Settings:
             )
 
     def _check_checks(self) -> None:
-        known = (DEAD_ZONE, *CHECKS)
+        known = (DEAD_ZONE, *CHECKS, INVARIANCE)
         wrong = [name for name in self.checks if name not in known]
         if wrong or not self.checks or len(set(self.checks)) < len(self.checks):
             raise UsageError(
@@ -141,7 +151,12 @@ class Settings:
                 "model with one trained on permuted labels (camaudit train --permute-labels makes "
                 "it)"
             )
+        if self.explainers and INVARIANCE not in self.checks:
+            raise UsageError(
+                "--explainer belongs to the check invariance: add invariance to --checks"
+            )
         self.sanity  # noqa: B018 - options that cannot be are refused now
+        self.invariance  # noqa: B018 - the same
         if not self.walled:
             self._check_no_wall()
 
@@ -179,6 +194,13 @@ class Settings:
             most_steps=self.cascade_steps,
             batch_size=self.batch_size,
             seed=self.seed,
+        )
+
+    @property
+    def invariance(self) -> InvarianceOptions:
+        """How the invariance check is run."""
+        return InvarianceOptions(
+            examples=self.examples, budget=self.explainer_budget, seed=self.seed
         )
 
     @property

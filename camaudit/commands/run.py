@@ -16,6 +16,8 @@ from camaudit.errors import AuditError
 
 __all__ = ["run"]
 
+KEPT = "counterexamples"  #: folder in the output folder, unless another one is named
+
 
 @click.command()
 @click.option(
@@ -154,9 +156,11 @@ __all__ = ["run"]
     default="dead-zone",
     show_default=True,
     metavar="A,B,…",
-    help="What to run: dead-zone, and the sanity checks mprt (parameters are randomised layer by "
+    help="What to run: dead-zone; the sanity checks mprt (parameters are randomised layer by "
     "layer), smprt (on noisy inputs), emprt (complexity of maps), random-logit (another class) and "
-    "data-randomisation (permuted labels). Without dead-zone no wall is built.",
+    "data-randomisation (permuted labels); invariance (what must follow by a method's own "
+    "definition when the model, the image or the score is changed). Without dead-zone no wall is "
+    "built.",
 )
 @click.option(
     "--orders",
@@ -197,13 +201,45 @@ __all__ = ["run"]
     "--costly-cascades",
     is_flag=True,
     help="Let methods that run the model many times an image (ScoreCAM and others) take part in "
-    "the sanity checks.",
+    "the sanity checks, and in invariance on the model itself.",
 )
 @click.option(
     "--permuted",
     metavar="SPEC",
     help="For data-randomisation, the model trained on permuted labels: trained:DIR for what "
     "camaudit train --permute-labels wrote, or a weights file for the model of --model.",
+)
+@click.option(
+    "--explainer",
+    "explainers",
+    multiple=True,
+    metavar="SPEC[=METHOD]",
+    help="Of invariance: an explainer of your own, package.module:function or "
+    "path/file.py:function, called with (model, layer, images, targets); it returns N maps. With "
+    "=METHOD it is compared with that method too. May be repeated.",
+)
+@click.option(
+    "--examples",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    metavar="N",
+    help="Of invariance: drawn networks for each property of each explainer.",
+)
+@click.option(
+    "--explainer-budget",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Of invariance: time for one explainer; what is left then is reported as too slow.",
+)
+@click.option(
+    "--counterexamples",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Of invariance: where counterexamples are kept, to be tried first the next time. Default: "
+    "counterexamples in the output folder.",
 )
 @click.option(
     "--out",
@@ -214,13 +250,16 @@ __all__ = ["run"]
 @click.option(
     "--json", "as_json", is_flag=True, help="Print results.json on stdout instead of the table."
 )
-def run(out: Path | None, as_json: bool, **options: Any) -> int:  # fmt: skip
+def run(
+    out: Path | None, as_json: bool, counterexamples: Path | None, **options: Any
+) -> int:
     """Measure how much of each method's map lies where the model provably cannot see.
 
     Writes results.json and report.html into the output folder and prints a table. Without
     options it audits EfficientNet-Lite0 on embedded photographs. --checks adds sanity checks: does
-    the map depend on the model's parameters, on its labels, on the class? Their verdicts stand in
-    the report and do not change the exit code.
+    the map depend on the model's parameters, on its labels, on the class? And invariance: does an
+    explainer keep what its own definition promises? Their verdicts stand in the report and do not
+    change the exit code.
     """
     from rich.console import Console
 
@@ -238,7 +277,9 @@ def run(out: Path | None, as_json: bool, **options: Any) -> int:  # fmt: skip
     messages = Console(stderr=True)
     # what the user's model prints must not end up in the table or in the JSON
     with ConsoleProgress(messages) as progress, contextlib.redirect_stdout(sys.stderr):
-        outcome = run_audit(settings, progress=progress)
+        outcome = run_audit(
+            settings, progress=progress, counterexamples=counterexamples or folder / KEPT
+        )
         progress.stage("writing the report")
         written = write_run(
             outcome.results, render(outcome.results, outcome.gallery, outcome.pictures), folder

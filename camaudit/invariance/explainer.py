@@ -10,17 +10,20 @@ from camaudit.capture import capture
 from camaudit.cut import cut_at
 from camaudit.methods import MethodCall, method_call
 
-__all__ = ["Explain", "Registered", "registered"]
+__all__ = ["LIGHT", "Explain", "Registered", "light", "registered"]
 
 #: (model in eval mode, layer name, images N×C×H×W, targets N) → maps N×h×w or N×H×W.
 Explain = Callable[[nn.Module, str, Tensor, Tensor], Tensor]
 
-#: Options of methods whose cost is a number of samples, so that thousands of runs are possible.
+#: Fewer samples for methods whose cost is their number, so that hundreds of examples are possible.
 LIGHT = {
     "rise": "rise(masks=8)",
-    "opticam": "opticam(steps=3)",
-    "sscam": "sscam(samples=3)",
-    "shapleycam": "shapleycam",
+    "opticam": "opticam(steps=2)",
+    "sscam": "sscam(samples=2)",
+    "iscam": "iscam(steps=3)",
+    "groupcam": "groupcam(groups=3)",
+    "smoothgradcam++": "smoothgradcam++(samples=2)",
+    "augmentedgradcam++": "augmentedgradcam++(samples=3)",
 }
 
 
@@ -44,6 +47,11 @@ class Registered:
         cut = cut_at(model, layer, images[:1])
         found = capture(cut, images, targets=targets, batch_size=self.batch_size)
         return self.call(found, seed=self.seed)
+
+
+def light(call: MethodCall) -> MethodCall:
+    """The method with few samples, where it takes samples and none of its options is given."""
+    return call if call.options or call.layers else method_call(LIGHT.get(call.name, call.name))
 
 
 def registered(spec: str, *, seed: int = 0) -> Registered:

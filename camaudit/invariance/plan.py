@@ -62,7 +62,7 @@ class Head:
     (None leaves them linear). `bias` is that of all Linear layers.
     """
 
-    pooled: bool = True
+    pooled: bool = False
     hidden: tuple[int, ...] = ()
     activation: Activation | None = "relu"
     bias: bool = False

@@ -1,0 +1,158 @@
+"""The invariance check of an audit: methods and foreign explainers, on drawn networks and its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from camaudit.audit.loop import Progress, batch_tensor
+from camaudit.audit.settings import Settings
+from camaudit.audit.subject import Subject, WalledSubject
+from camaudit.data.stack_mix import StackImage
+from camaudit.invariance.explainer import Registered, light
+from camaudit.invariance.loading import ExplainerSpec, explainer_spec
+from camaudit.invariance.matrix import InvarianceResult, Row, Tested, run_invariance
+from camaudit.invariance.run import Outcome
+from camaudit.invariance.situation import Situation
+from camaudit.invariance.snippet import EXPLAIN
+from camaudit.invariance.store import Store
+from camaudit.methods import MethodCall, method_call
+from camaudit.types import Claim, ClaimOutcome
+
+__all__ = ["InvarianceFindings", "audit_invariance", "foreign_explainers"]
+
+OWN_IMAGES = 2  #: images of the subject that its explainers are tested on
+_INVARIANCE = "invariance"
+
+
+@dataclass(frozen=True, eq=False)
+class InvarianceFindings:
+    """What the invariance check found: results.json's part, claims, seconds an explainer."""
+
+    invariance: dict[str, Any]
+    claims: list[Claim]
+    seconds: dict[str, float]
+    warnings: tuple[str, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether no example of any explainer says anything."""
+        return not any(found["examples"] for found in self.invariance["findings"])
+
+    @property
+    def failed(self) -> bool:
+        """Whether an explainer never gave maps that could be compared."""
+        findings = self.invariance["findings"]
+        return any(
+            all(f["outcome"] == Outcome.FAULT.value for f in findings if f["explainer"] == name)
+            for name in {f["explainer"] for f in findings}
+        )
+
+
+def foreign_explainers(settings: Settings) -> list[ExplainerSpec]:
+    """The explainers that the settings name; raises what loading them raises."""
+    return [explainer_spec(spec) for spec in settings.explainers]
+
+
+def audit_invariance(
+    settings: Settings,
+    subject: Subject,
+    images: Sequence[StackImage],
+    methods: Sequence[str],
+    foreign: Sequence[ExplainerSpec],
+    progress: Progress,
+    *,
+    counterexamples: Path | None = None,
+) -> InvarianceFindings:
+    """Test the methods and the foreign explainers, on drawn networks and on the subject's model.
+
+    The model is the walled one where there is a wall. Methods that run the model many times an
+    image are left out on it unless `settings.costly_cascades`. Counterexamples are kept in the
+    folder `counterexamples`, and tried first. Raises :class:`camaudit.errors.UsageError` for such a
+    file that cannot be read.
+    """
+    calls = [method_call(name) for name in methods]
+    tested = [_method(call, settings) for call in calls] + [_foreign(spec) for spec in foreign]
+    found = run_invariance(
+        tested, options=settings.invariance, own=_own(subject, images),
+        store=None if counterexamples is None else Store(counterexamples), progress=progress,
+    )  # fmt: skip
+    return InvarianceFindings(
+        found.to_dict(), invariance_claims(found), _seconds(found), _warnings(tested)
+    )
+
+
+def _method(call: MethodCall, settings: Settings) -> Tested:
+    drawn = light(call)
+    costly = call.info.many_passes and not settings.costly_cascades
+    notes = []
+    if drawn != call:
+        notes.append(f"on drawn networks as {drawn.label}")
+    if costly:
+        notes.append("left out on the model itself: it runs the model many times an image")
+    return Tested(
+        name=call.label, explain=Registered(drawn, seed=settings.seed), claims=call.name,
+        code=EXPLAIN.format(spec=drawn.label, seed=settings.seed), registered=True,
+        own=False if costly else Registered(call, seed=settings.seed),
+        note="; ".join(notes) or None,
+    )  # fmt: skip
+
+
+def _foreign(spec: ExplainerSpec) -> Tested:
+    return Tested(name=spec.name, explain=spec.explain, claims=spec.claims, code=spec.code)
+
+
+def _own(subject: Subject, images: Sequence[StackImage]) -> Situation:
+    batch = batch_tensor(subject, images[:OWN_IMAGES])
+    walled = subject.walled if isinstance(subject, WalledSubject) else None
+    model, layer = (subject.model, subject.layer) if walled is None else (walled, "trunk")
+    asked = Situation(model, layer, batch, batch.new_zeros(len(batch)).long(), walled=walled)
+    return asked.changed(targets=asked.logits().argmax(dim=1), walled=walled)
+
+
+def _seconds(found: InvarianceResult) -> dict[str, float]:
+    seconds: dict[str, float] = {}
+    for row in found.rows:
+        seconds[row.tested.name] = round(seconds.get(row.tested.name, 0.0) + row.seconds, 3)
+    return seconds
+
+
+def _warnings(tested: Sequence[Tested]) -> tuple[str, ...]:
+    left = [one.name for one in tested if one.own is False]
+    if not left:
+        return ()
+    return (
+        f"{', '.join(left)}: tested on drawn networks alone, because they run the model many times "
+        "for every image; --costly-cascades has them tested on the model itself too",
+    )
+
+
+def invariance_claims(found: InvarianceResult) -> list[Claim]:
+    """One claim an explainer: none of its properties is violated but by its own definition."""
+    names = dict.fromkeys(row.tested.name for row in found.rows)
+    return [_claim(name, [row for row in found.rows if row.tested.name == name]) for name in names]
+
+
+def _claim(name: str, rows: Sequence[Row]) -> Claim:
+    findings = [finding for row in rows for finding in row.findings]
+    bugs = [f for f in findings if f.outcome is Outcome.BUG]
+    faults = [f for f in findings if f.outcome is Outcome.FAULT]
+    tried = sum(f.examples for f in findings)
+    if bugs or [f for f in faults if f.fault != "too slow"]:
+        outcome = ClaimOutcome.FAIL
+    elif faults:
+        outcome = ClaimOutcome.INCONCLUSIVE
+    else:
+        outcome = ClaimOutcome.PASS if tried else ClaimOutcome.NOT_APPLICABLE
+    wrong = [f"{f.property}: {f.reason}" for f in [*bugs, *faults]]
+    return Claim(
+        check=_INVARIANCE,
+        statement=f"{name} keeps every property that its definition has",
+        outcome=outcome,
+        figure=float(len({f.property for f in [*bugs, *faults]})) if tried or wrong else None,
+        relation="≤",
+        bound=0.0 if tried or wrong else None,
+        detail="; ".join(wrong[:5]) or f"{tried} examples",
+    )
