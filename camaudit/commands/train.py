@@ -99,6 +99,13 @@ def _widths(_context: click.Context, _option: Any, value: str | None) -> Any:
     help="Train on labels in random order, for the data randomisation test.",
 )
 @click.option(
+    "--per-class",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Train on the first N images of each class alone, so few that permuted labels can be "
+    "learnt by heart. Default: all.",
+)
+@click.option(
     "--val-share",
     type=float,
     default=0.1,

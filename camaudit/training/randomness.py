@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["held_out", "order", "permuted", "step_seed", "uniforms"]
+__all__ = ["first_of_each", "held_out", "order", "permuted", "step_seed", "uniforms"]
 
 Indices = NDArray[np.int64]
 
@@ -39,6 +39,14 @@ def held_out(labels: Indices, share: float) -> NDArray[np.bool_]:
         members = np.flatnonzero(labels == label)
         count = min(max(round(share * len(members)), 1), len(members) - 1)
         mask[_generator(0, _HOLD_OUT, int(label)).permutation(members)[:count]] = True
+    return mask
+
+
+def first_of_each(labels: Indices, count: int) -> NDArray[np.bool_]:
+    """Boolean mask of the first `count` samples of each class, all of a class with fewer."""
+    mask = np.zeros(len(labels), dtype=np.bool_)
+    for label in np.unique(labels):
+        mask[np.flatnonzero(labels == label)[:count]] = True
     return mask
 
 

@@ -12,7 +12,7 @@ from camaudit.data.preprocess import Normalisation, parse_preprocess
 from camaudit.errors import ImageError, UsageError, WallError
 from camaudit.training.images import Arrays, ImageSet, in_memory
 from camaudit.training.networks import SMALL_SIZES, NetworkSpec, build, geometry, spec_for
-from camaudit.training.randomness import Indices, permuted
+from camaudit.training.randomness import Indices, first_of_each, permuted
 from camaudit.training.recipe import Recipe, recipe
 from camaudit.training.sources import Source, open_source
 
@@ -29,7 +29,9 @@ class TrainSettings:
     """A training run as asked for; None leaves a choice to the data, the preset or the network.
 
     `twin` trains the unmasked network beside the masked one, on the same batches and from the
-    same weights; `unmasked` trains it alone. `changes` override settings of the preset's recipe,
+    same weights; `unmasked` trains it alone. `per_class` trains on the first images of each class
+    alone, so few that even permuted labels can be learnt; the normalisation and the validation
+    images stay those of the whole data. `changes` override settings of the preset's recipe,
     `details` fields of the network's spec (`widths`, `hidden`, `dropout`, …).
     """
 
@@ -44,6 +46,7 @@ class TrainSettings:
     twin: bool = False
     unmasked: bool = False
     permute_labels: bool = False
+    per_class: int | None = None
     val_share: float = 0.1
     seed: int = 0
     device: str = "cpu"
@@ -58,6 +61,8 @@ class TrainSettings:
             raise UsageError("say either twin (both networks) or unmasked (the baseline alone)")
         if self.seed < 0:
             raise UsageError(f"seed must be 0 or more, got {self.seed}")
+        if self.per_class is not None and self.per_class < 1:
+            raise UsageError(f"per_class must be 1 or more, got {self.per_class}")
         if self.checkpoint_every is not None and self.checkpoint_every < 1:
             raise UsageError(f"checkpoint_every must be 1 or more, got {self.checkpoint_every}")
 
@@ -114,11 +119,13 @@ def prepare(settings: TrainSettings) -> Job:
         train, validation = (
             in_memory(images, size, workers=settings.workers) for images in (train, validation)
         )
+    normalisation = _normalisation(train, settings.preset)
+    if settings.per_class is not None:
+        train = train.subset(first_of_each(train.labels, settings.per_class))
     chosen, notes = _batches(chosen, len(train), source.notes)
     labels = train.labels
     if settings.permute_labels:
         labels = permuted(labels, settings.seed)
-    normalisation = _normalisation(train, settings.preset)
     specs = _specs(spec, settings)
     identity = {
         "data": {"name": source.name, "kind": source.kind, "sha256": source.fingerprint},
@@ -130,6 +137,7 @@ def prepare(settings: TrainSettings) -> Job:
         "preprocess": normalisation.name,
         "permute_labels": settings.permute_labels,
         "seed": settings.seed,
+        **({} if settings.per_class is None else {"per_class": settings.per_class}),
     }
     return Job(
         settings, source, train, validation, labels, chosen, normalisation, specs, identity, notes

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from camaudit.errors import UsageError
 from camaudit.training.images import Arrays
 from camaudit.training.settings import TrainSettings, prepare
 from tests.training.drawn import image_folders, tiny
@@ -38,3 +39,22 @@ def test_labels_are_permuted_for_training_alone(digits: Path, tmp_path: Path) ->
     assert not np.array_equal(true.labels, mixed.labels)
     assert np.array_equal(np.sort(true.labels), np.sort(mixed.labels))
     assert np.array_equal(true.validation.labels, mixed.validation.labels)
+
+
+def test_the_first_of_each_class_are_normalised_as_all_are(digits: Path, tmp_path: Path) -> None:
+    whole = prepare(tiny(digits, tmp_path))
+    few = prepare(tiny(digits, tmp_path, per_class=3))
+    assert np.array_equal(
+        np.unique(few.labels, return_counts=True)[1], [3] * len(np.unique(whole.labels))
+    )
+    assert few.normalisation == whole.normalisation
+    assert np.array_equal(few.validation.labels, whole.validation.labels)
+    first = np.flatnonzero(whole.labels == whole.labels[0])[0]
+    assert np.array_equal(few.train.pixels(0), whole.train.pixels(int(first)))
+    assert few.identity["per_class"] == 3
+    assert "per_class" not in whole.identity
+
+
+def test_less_than_one_image_a_class_is_refused(digits: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="per_class must be 1 or more"):
+        tiny(digits, tmp_path, per_class=0)
