@@ -12,7 +12,7 @@ from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, WalledSubject
 from camaudit.data.stack_mix import StackImage
 from camaudit.invariance.explainer import Registered, light
-from camaudit.invariance.loading import ExplainerSpec, explainer_spec
+from camaudit.invariance.loading import ExplainerSpec
 from camaudit.invariance.matrix import InvarianceResult, Row, Tested, run_invariance
 from camaudit.invariance.run import Outcome
 from camaudit.invariance.situation import Situation
@@ -53,7 +53,7 @@ class InvarianceFindings:
 
 def foreign_explainers(settings: Settings) -> list[ExplainerSpec]:
     """The explainers that the settings name; raises what loading them raises."""
-    return [explainer_spec(spec) for spec in settings.explainers]
+    return [ExplainerSpec.parse(spec) for spec in settings.explainers]
 
 
 def audit_invariance(
@@ -95,13 +95,16 @@ def _method(call: MethodCall, settings: Settings) -> Tested:
     return Tested(
         name=call.label, explain=Registered(drawn, seed=settings.seed), claims=call.name,
         code=EXPLAIN.format(spec=drawn.label, seed=settings.seed), registered=True,
-        own=False if costly else Registered(call, seed=settings.seed),
+        own=None if costly else Registered(call, seed=settings.seed),
         note="; ".join(notes) or None,
     )  # fmt: skip
 
 
 def _foreign(spec: ExplainerSpec) -> Tested:
-    return Tested(name=spec.name, explain=spec.explain, claims=spec.claims, code=spec.code)
+    code = f"from camaudit.invariance import load_explainer\n\nexplain = load_explainer({spec.source!r})"
+    return Tested(
+        name=spec.name, explain=spec.explain, own=spec.explain, claims=spec.claims, code=code
+    )
 
 
 def _own(subject: Subject, images: Sequence[StackImage]) -> Situation:
@@ -120,7 +123,7 @@ def _seconds(found: InvarianceResult) -> dict[str, float]:
 
 
 def _warnings(tested: Sequence[Tested]) -> tuple[str, ...]:
-    left = [one.name for one in tested if one.own is False]
+    left = [one.name for one in tested if one.own is None]
     if not left:
         return ()
     return (

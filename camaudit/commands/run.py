@@ -250,9 +250,7 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
 @click.option(
     "--json", "as_json", is_flag=True, help="Print results.json on stdout instead of the table."
 )
-def run(
-    out: Path | None, as_json: bool, counterexamples: Path | None, **options: Any
-) -> int:
+def run(out: Path | None, as_json: bool, counterexamples: Path | None, **options: Any) -> int:
     """Measure how much of each method's map lies where the model provably cannot see.
 
     Writes results.json and report.html into the output folder and prints a table. Without

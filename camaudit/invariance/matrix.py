@@ -8,19 +8,22 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
 from camaudit.errors import UsageError
-from camaudit.invariance.conformance import Conformance, conformance
+from camaudit.invariance.choice import Gap
+from camaudit.invariance.conformance import Conformance, Mismatch, conformance
 from camaudit.invariance.explainer import Explain
 from camaudit.invariance.property import PROPERTIES
 from camaudit.invariance.run import Counterexample, Finding, Outcome, Search, examine
 from camaudit.invariance.situation import Situation
 from camaudit.invariance.snippet import program
 from camaudit.invariance.store import Store
+from camaudit.methods import method_call
 
 __all__ = ["DETERMINISM", "InvarianceResult", "Options", "Progress", "Tested", "run_invariance"]
 
 #: The property that is tested first: without it no two maps can be compared.
 DETERMINISM = "determinism"
 NONDETERMINISTIC = "nondeterministic"
+CONFORMANCE = "conformance"  #: what a program is called that repeats a mismatch
 
 
 class Progress(Protocol):
@@ -40,18 +43,24 @@ class Progress(Protocol):
 class Tested:
     """An explainer with its name, the registered method that it is or claims to be, and its code.
 
-    `code` is what defines `explain` in a program that repeats a counterexample. `own` explains the
-    user's own model (None: the same; False: it is left out there, and `note` says why).
-    `registered` methods are not put to conformance: they are the reference.
+    `claims` may have options, as in `scorecam(score=probability)`. `code` is what defines `explain`
+    in a program that repeats a counterexample. `own` explains the user's own model; where it is
+    None the explainer is left out there, and `note` says why. `registered` methods are not put to
+    conformance: they are the reference.
     """
 
     name: str
     explain: Explain
     claims: str | None = None
     code: str = ""
-    own: Explain | None | bool = None
+    own: Explain | None = None
     note: str | None = None
     registered: bool = False
+
+    @property
+    def method(self) -> str | None:
+        """The registry name of the method that it is or claims to be."""
+        return None if self.claims is None else method_call(self.claims).name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,16 +103,20 @@ class Row:
     tested: Tested
     on: str
     findings: tuple[Finding, ...]
-    conformance: Conformance | None
     seconds: float
 
 
 @dataclass(frozen=True, eq=False)
 class InvarianceResult:
-    """All rows, and the programs that repeat the counterexamples by (explainer, property)."""
+    """All rows, and what the explainers that claim to be a method are compared with it.
+
+    `programs` repeat the counterexamples, `files` are where they were kept; both by explainer and
+    property.
+    """
 
     options: Options
     rows: tuple[Row, ...]
+    claims: tuple[tuple[Tested, Conformance], ...] = ()
     programs: dict[tuple[str, str], str] = field(default_factory=dict)
     files: dict[tuple[str, str], str] = field(default_factory=dict)
 
@@ -128,7 +141,7 @@ class InvarianceResult:
             "explainers": [_explainer(tested) for tested in testeds],
             "findings": [self._finding(row, found) for row in self.rows for found in row.findings],
             "conformance": [
-                self._conformance(row, row.conformance) for row in self.rows if row.conformance
+                entry for tested, found in self.claims for entry in self._conformance(tested, found)
             ],
         }
 
@@ -152,8 +165,39 @@ class InvarianceResult:
             "file": self.files.get(key) if drawn else None,
         }
 
-    def _conformance(self, row: Row, found: Conformance) -> dict[str, Any]:
-        return {"explainer": row.tested.name, "claims": row.tested.claims, "on": row.on}
+    def _conformance(self, tested: Tested, found: Conformance) -> list[dict[str, Any]]:
+        shown = None
+        if found.mismatch is not None:
+            key = (tested.name, CONFORMANCE)
+            shown = self._shown(_as_counterexample(found.mismatch), key)
+        common = {"explainer": tested.name, "claims": tested.claims}
+        about = {"outcome": found.outcome.value, "processing": found.processing or None,
+                 "reason": found.reason}  # fmt: skip
+        drawn = {**common, "on": "drawn", **about, "examples": found.examples,
+                 **_gap(found.gap), "counterexample": shown}  # fmt: skip
+        if not found.own:
+            return [drawn]
+        own = {**common, "on": "own", **about, "examples": len(found.own),
+               **_gap(_widest(found.own)), "counterexample": None}  # fmt: skip
+        return [drawn, own]
+
+
+def _as_counterexample(found: Mismatch) -> Counterexample:
+    difference = None if found.gap is None else found.gap.difference
+    return Counterexample(found.example, {}, difference, found.message, found.trace)
+
+
+def _gap(gap: Gap | None) -> dict[str, float | None]:
+    """Difference and Pearson's correlation, as JSON has them."""
+    difference = None if gap is None else gap.difference
+    finite = difference is not None and difference < float("inf")
+    correlation = None if gap is None else gap.pearson
+    return {"difference": difference if finite else None, "correlation": correlation}
+
+
+def _widest(gaps: Sequence[Gap]) -> Gap | None:
+    known = [gap for gap in gaps if gap.difference is not None]
+    return max(known, key=lambda gap: gap.difference or 0.0, default=None)
 
 
 def _property(name: str) -> dict[str, Any]:
@@ -190,7 +234,9 @@ def run_invariance(
     progress.start(len(explainers) * len(options.names) * (1 if own is None else 2))
     for tested in explainers:
         run.test(tested)
-    return InvarianceResult(options, tuple(run.rows), run.programs, run.files)
+    return InvarianceResult(
+        options, tuple(run.rows), tuple(run.claims), run.programs, run.files
+    )
 
 
 class _Run:
@@ -204,19 +250,19 @@ class _Run:
         self.store = store
         self.progress = progress
         self.rows: list[Row] = []
+        self.claims: list[tuple[Tested, Conformance]] = []
         self.programs: dict[tuple[str, str], str] = {}
         self.files: dict[tuple[str, str], str] = {}
 
     def test(self, tested: Tested) -> None:
         """All properties of one explainer, on drawn networks and on the own model."""
         self._row(tested, "drawn", tested.explain, None)
-        if self.own is None:
-            return
-        if tested.own is False:
+        if self.own is not None and tested.own is None:
             self.progress.advance(len(self.options.names))
-            return
-        explain = tested.explain if tested.own in (None, True) else tested.own
-        self._row(tested, "own", explain, self.own)  # type: ignore[arg-type]
+        elif self.own is not None and tested.own is not None:
+            self._row(tested, "own", tested.own, self.own)
+        if tested.claims is not None and not tested.registered:
+            self._claim(tested, tested.claims)
 
     def _row(self, tested: Tested, on: str, explain: Explain, own: Situation | None) -> None:
         started = time.perf_counter()
@@ -226,13 +272,17 @@ class _Run:
             self.progress.stage(f"{tested.name} on {where}: {name}")
             findings.append(self._finding(tested, name, explain, own, findings, started))
             self.progress.advance(1)
-        found = None
-        if tested.claims is not None and not tested.registered:
-            self.progress.stage(f"{tested.name} on {where}: compared with {tested.claims}")
-            search = self._search(started, own)
-            found = conformance(explain, tested.claims, search=search, own=own)
         seconds = time.perf_counter() - started
-        self.rows.append(Row(tested, on, tuple(findings), found, seconds))
+        self.rows.append(Row(tested, on, tuple(findings), seconds))
+
+    def _claim(self, tested: Tested, claims: str) -> None:
+        self.progress.stage(f"{tested.name} compared with {claims}")
+        search = self._search(time.perf_counter(), None)
+        found = conformance(tested.explain, claims, search=search, own=self.own)
+        self.claims.append((tested, found))
+        if found.mismatch is not None:
+            shown = _as_counterexample(found.mismatch)
+            self._store(tested, CONFORMANCE, shown, wrong=True)
 
     def _search(self, started: float, own: Situation | None) -> Search:
         """A search for what is left of the explainer's budget."""
@@ -253,21 +303,21 @@ class _Run:
         known = self.store.known(tested.name, name) if self.store and own is None else []
         search = self._search(started, own)
         found = examine(
-            name, explain, method=tested.claims, search=search, own=own, known=known
+            name, explain, method=tested.method, search=search, own=own, known=known
         )
-        self._keep(tested, name, found)
+        if found.counterexample is not None:
+            wrong = found.outcome in (Outcome.BUG, Outcome.FAULT)
+            self._store(tested, name, found.counterexample, wrong=wrong)
         return found
 
-    def _keep(self, tested: Tested, name: str, found: Finding) -> None:
-        if found.counterexample is None or found.counterexample.example is None:
+    def _store(self, tested: Tested, name: str, found: Counterexample, *, wrong: bool) -> None:
+        """Keep the program of a drawn counterexample, on disk too where something is `wrong`."""
+        if found.example is None:
             return
-        code = program(name, found.counterexample, tested.code, title=tested.name)
-        if code is None:
-            return
+        code = program(name, found, tested.code, title=tested.name, claims=tested.claims)
         self.programs[tested.name, name] = code
-        wrong = found.outcome in (Outcome.BUG, Outcome.FAULT)
         if self.store is not None and wrong:
-            path = self.store.keep(tested.name, name, found.counterexample.example, code)
+            path = self.store.keep(tested.name, name, found.example, code)
             self.files[tested.name, name] = path.name
 
 

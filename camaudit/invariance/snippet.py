@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from camaudit.errors import UsageError
 from camaudit.invariance.example import Example
 from camaudit.invariance.networks import code_of
 from camaudit.invariance.property import PROPERTIES
@@ -17,23 +18,30 @@ __all__ = ["EXPLAIN", "program"]
 EXPLAIN = "from camaudit.invariance import registered\n\nexplain = registered({spec!r}, seed={seed})"
 
 
-def program(name: str, found: Counterexample, explain: str, *, title: str) -> str | None:
+def program(
+    name: str, found: Counterexample, explain: str, *, title: str, claims: str | None = None
+) -> str:
     """Code that repeats a counterexample of the property `name`, and fails as it did.
 
-    explain: code that defines `explain`. title: what the explainer is called. The network is made
-    with torch alone, its seeds written out. None where the example was not drawn: on a user's own
-    model.
+    found: a drawn counterexample. explain: code that defines `explain`. title: what the explainer
+    is called. The network is made with torch alone, its seeds written out. A `name` that is no
+    property stands for the comparison with the method `claims`.
+
+    Raises :class:`UsageError` for a counterexample on a user's own model.
     """
     if found.example is None:
-        return None
+        raise UsageError("a program repeats a drawn example; this one is on a model of one's own")
+    compared = name not in PROPERTIES
+    question = _compared(claims) if compared else _question(name, found.example)
+    statement = f"the maps of {claims}" if compared else PROPERTIES[name].info.statement
     parts = [
         f'"""{_quotable(title)}, {name}: {_quotable(found.message)}\n\n'
-        f'{_quotable(PROPERTIES[name].info.statement)}.\n"""',
+        f'Expected: {_quotable(statement)}.\n"""',
         code_of(found.example.drawn.plan),
         _images(found.example),
         explain,
         _wall(found.example),
-        _question(name, found.example),
+        question,
     ]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
@@ -61,6 +69,15 @@ def _wall(example: Example) -> str:
         "from camaudit.walls import insert_wall\n\n"
         f'model = insert_wall(model, "trunk", images[:1], live_rows={example.drawn.live_rows})'
     )
+
+
+def _compared(claims: str | None) -> str:
+    return f"""\
+from camaudit.invariance import raw, registered
+
+theirs = explain(model, "trunk", images, targets)
+ours = registered({claims!r})(model, "trunk", images, targets)
+print(theirs, ours, raw(theirs, ours), sep="\\n")"""
 
 
 def _question(name: str, example: Example) -> str:
