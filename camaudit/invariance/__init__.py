@@ -1,6 +1,11 @@
 """Metamorphic tests of explainers: what must follow when model, image or score is changed."""
 
+from camaudit.invariance import dead as _dead
+from camaudit.invariance import hygiene as _hygiene
+from camaudit.invariance import images as _images
+from camaudit.invariance import runtime as _runtime
 from camaudit.invariance import score as _score
+from camaudit.invariance import space as _space
 from camaudit.invariance.compare import Difference, raw, scaled
 from camaudit.invariance.example import Example, checked
 from camaudit.invariance.explainer import Explain, Registered, registered
@@ -47,4 +52,11 @@ __all__ = [
     "situations",
 ]
 
-_FAMILIES = (_score,)  # importing them registers their properties
+_FAMILIES = (
+    _score,
+    _space,
+    _images,
+    _dead,
+    _runtime,
+    _hygiene,
+)  # importing them registers their properties

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from camaudit.errors import UsageError
 
-__all__ = ["Activation", "Block", "Head", "Plan", "Pool", "Stage"]
+__all__ = ["Activation", "Axis", "Block", "Head", "Plan", "Pool", "Stage"]
 
 Activation = Literal["relu", "leaky_relu", "silu", "gelu"]
 Block = Literal["chain", "residual", "branching"]
 Pool = Literal["none", "max", "average"]
+Axis = Literal["vertical", "horizontal"]
 PaddingMode = Literal["zeros", "circular", "reflect", "replicate"]
 
 
@@ -143,7 +144,7 @@ class Plan:
             height, width = height // step, width // step
         return True
 
-    def flips(self, axis: Literal["vertical", "horizontal"]) -> bool:
+    def flips(self, axis: Axis) -> bool:
         """Whether the network with flipped kernels sees flipped images as this one sees images.
 
         Exact only where (size + 2·padding − kernel) is a multiple of the stride at every stage.

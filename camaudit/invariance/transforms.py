@@ -6,14 +6,17 @@ a model can explain it.
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from camaudit.cut import cut_at
+from camaudit.errors import NotApplicableError
 from camaudit.invariance.situation import Situation
 
-__all__ = ["Rewired", "after", "before", "rewired"]
+__all__ = ["Rewired", "Seen", "after", "before", "copied", "rewired", "seen"]
 
 
 def after(given: Situation, module: nn.Module) -> Situation:
@@ -56,3 +59,35 @@ def rewired(given: Situation, target: nn.Module, back: nn.Module) -> Situation:
         cut = cut_at(given.model, given.layer, given.images[:1])
         trunk, head = cut.trunk, cut.head
     return given.changed(model=Rewired(trunk, target, back, head).eval(), layer="target")
+
+
+class Seen(nn.Module):
+    """`x ↦ model(change(x))`.
+
+    The change is a function and no module: methods that look for the model's own layers find no
+    other ones than before.
+    """
+
+    def __init__(self, model: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self.change = change
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(self.change(images))
+        return logits
+
+
+def seen(given: Situation, change: Callable[[Tensor], Tensor]) -> Situation:
+    """`x ↦ model(change(x))`, see :class:`Seen`; the images stay what they are."""
+    return given.changed(model=Seen(given.model, change).eval(), layer=f"model.{given.layer}")
+
+
+def copied(given: Situation) -> Situation:
+    """The situation with a deep copy of its model; NotApplicableError where there is none."""
+    try:
+        model = copy.deepcopy(given.model)
+    except Exception as error:
+        raise NotApplicableError(f"the model cannot be copied: {error}") from error
+    walled = model if given.walled is given.model else given.walled
+    return given.changed(model=model, plan=given.plan, walled=walled)
