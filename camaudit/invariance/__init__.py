@@ -7,9 +7,11 @@ from camaudit.invariance import runtime as _runtime
 from camaudit.invariance import score as _score
 from camaudit.invariance import space as _space
 from camaudit.invariance.compare import Difference, raw, scaled
+from camaudit.invariance.conformance import Conformance, Conformity
 from camaudit.invariance.example import Example, checked
 from camaudit.invariance.explainer import Explain, Registered, registered
 from camaudit.invariance.guard import Fault, FaultError, Guarded
+from camaudit.invariance.loading import ExplainerSpec, load_explainer
 from camaudit.invariance.networks import LAYER, build, code_of
 from camaudit.invariance.plan import Head, Plan, Stage
 from camaudit.invariance.property import PROPERTIES, Property, Tolerance, Verdict, prop
@@ -20,11 +22,14 @@ from camaudit.invariance.strategies import networks, situations
 __all__ = [
     "LAYER",
     "PROPERTIES",
+    "Conformance",
+    "Conformity",
     "Counterexample",
     "Difference",
     "Drawn",
     "Example",
     "Explain",
+    "ExplainerSpec",
     "Fault",
     "FaultError",
     "Finding",
@@ -43,6 +48,7 @@ __all__ = [
     "checked",
     "code_of",
     "examine",
+    "load_explainer",
     "networks",
     "prop",
     "raw",

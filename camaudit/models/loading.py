@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import importlib
-import importlib.util
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +13,7 @@ import torchvision
 from torch import nn
 
 from camaudit.errors import DeviceError, ModelError
+from camaudit.importing import described, folder_of, importable, named
 from camaudit.models import lite0
 from camaudit.models.weights import file_sha256, load_weights
 from camaudit.sites import require_eval
@@ -93,22 +90,10 @@ def _build(spec: str, num_classes: int | None) -> nn.Module:
         )
     if source == "torchvision":
         return _torchvision(name, num_classes).eval()
-    home = Path(source).resolve().parent if source.endswith(".py") else Path.cwd()
-    with _importable(home):
+    with importable(folder_of(source)):
         model = _call(_factory(source, name), spec)
     require_eval(model)
     return model
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Within the context Python looks for modules in `folder` first, as for a script there."""
-    before = list(sys.path)
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path[:] = before
 
 
 def _torchvision(name: str, num_classes: int | None) -> nn.Module:
@@ -124,51 +109,23 @@ def _torchvision(name: str, num_classes: int | None) -> nn.Module:
 
 
 def _factory(source: str, name: str) -> Callable[[], Any]:
-    module = _from_file(Path(source)) if source.endswith(".py") else _from_import(source)
-    factory = getattr(module, name, None)
+    factory = named(source, name, what="the model factory", error=ModelError)
     if isinstance(factory, nn.Module):
         raise ModelError(
             f"{name!r} in {source!r} is a model, not a factory: write a function without arguments "
             "that returns it"
         )
     if not callable(factory):
-        found = sorted(key for key, value in vars(module).items() if callable(value))
-        near = ", ".join(difflib.get_close_matches(name, found, n=3)) or "none near"
-        raise ModelError(f"{source!r} has no callable {name!r} (near names: {near})")
+        raise ModelError(f"{name!r} in {source!r} is no function that returns a model")
     typed: Callable[[], Any] = factory
     return typed
-
-
-def _from_file(path: Path) -> Any:
-    if not path.is_file():
-        raise ModelError(f"no file {str(path)!r} to take the model factory from")
-    spec = importlib.util.spec_from_file_location(f"camaudit_subject_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ModelError(f"{str(path)!r} cannot be imported as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and pickling inside it look themselves up
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[spec.name]
-        raise ModelError(f"{str(path)!r} failed while being imported: {_reason(error)}") from error
-    return module
-
-
-def _from_import(source: str) -> Any:
-    try:
-        return importlib.import_module(source)
-    except (Exception, SystemExit) as error:
-        raise ModelError(
-            f"cannot import {source!r} for the model factory: {_reason(error)}"
-        ) from error
 
 
 def _call(factory: Callable[[], Any], spec: str) -> nn.Module:
     try:
         model = factory()
     except (Exception, SystemExit) as error:
-        raise ModelError(f"the factory {spec!r} failed: {_reason(error)}") from error
+        raise ModelError(f"the factory {spec!r} failed: {described(error)}") from error
     if isinstance(model, torch.jit.ScriptModule):
         raise ModelError(
             f"the factory {spec!r} returned a TorchScript module, which allows no hooks: return "
@@ -179,7 +136,3 @@ def _call(factory: Callable[[], Any], spec: str) -> nn.Module:
             f"the factory {spec!r} returned a {type(model).__name__}; expected a torch.nn.Module"
         )
     return model
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
