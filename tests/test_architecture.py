@@ -40,8 +40,8 @@ ALLOWED: dict[str, set[str]] = {
         "methods", "metrics",
     },
     "invariance": {
-        "errors", "types", "registry", "importing", "maps", "sites", "cut", "capture", "objective",
-        "methods", "walls",
+        "errors", "files", "registry", "importing", "maps", "sites", "recent", "cut", "capture",
+        "objective", "methods", "walls",
     },
     "data": {"", "errors", "files"},
     "models": {"errors", "importing", "sites"},
@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "audit": {
         "", "errors", "types", "maps", "sites", "cut", "capture", "engine", "methods", "walls",
         "metrics", "data", "models", "report.gallery", "report.names", "report.sanity_pictures",
-        "initialisation", "theory", "training.trained", "sanity",
+        "initialisation", "theory", "training.trained", "sanity", "invariance",
     },
     "training": {
         "", "errors", "files", "cut", "data", "initialisation", "models", "walls", "report.curves",

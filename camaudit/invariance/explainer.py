@@ -7,8 +7,9 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from camaudit.capture import capture
-from camaudit.cut import cut_at
+from camaudit.cut import Cut, cut_at
 from camaudit.methods import MethodCall, method_call
+from camaudit.recent import Recent
 
 __all__ = ["LIGHT", "Explain", "Registered", "light", "registered"]
 
@@ -30,13 +31,16 @@ LIGHT = {
 class Registered:
     """A registered method as an explainer; its seed is always the same.
 
-    A wall stays a part of the model: the map is taken from the layer, before the wall.
+    A wall stays a part of the model: the map is taken from the layer, before the wall. The cuts of
+    the last model are kept, for a property asks about the same one several times.
     """
 
     def __init__(self, call: MethodCall, *, seed: int = 0, batch_size: int = 16) -> None:
         self.call = call
         self.seed = seed
         self.batch_size = batch_size
+        self._model: nn.Module | None = None
+        self._cuts: Recent[Cut] = Recent()
 
     @property
     def __name__(self) -> str:
@@ -44,7 +48,10 @@ class Registered:
 
     def __call__(self, model: nn.Module, layer: str, images: Tensor, targets: Tensor) -> Tensor:
         """Raw maps; raises what cutting, capturing and the method raise."""
-        cut = cut_at(model, layer, images[:1])
+        if model is not self._model:
+            self._model, self._cuts = model, Recent()
+        example = images[:1]
+        cut = self._cuts.get(layer, example, lambda: cut_at(model, layer, example))
         found = capture(cut, images, targets=targets, batch_size=self.batch_size)
         return self.call(found, seed=self.seed)
 

@@ -42,7 +42,7 @@ class Loaded:
 
 @dataclass(frozen=True, eq=False)
 class ExplainerSpec:
-    """An explainer with its name, and the registered method that it claims to be, or None.
+    """An explainer with its name and source, and the registered method it claims to be, or None.
 
     `claims` is the canonical spelling of a method with its options, as in
     `scorecam(score=probability)`.
@@ -51,6 +51,7 @@ class ExplainerSpec:
     name: str
     explain: Explain
     claims: str | None = None
+    source: str = ""
 
     @staticmethod
     def parse(text: str) -> ExplainerSpec:
@@ -60,7 +61,7 @@ class ExplainerSpec:
         """
         source, name, claim = _parts(text)
         claims = None if claim is None else method_call(claim).label
-        return ExplainerSpec(name, _load(source, name), claims)
+        return ExplainerSpec(name, _load(source, name), claims, f"{source}:{name}")
 
 
 def load_explainer(spec: str) -> Explain:

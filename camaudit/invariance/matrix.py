@@ -234,9 +234,7 @@ def run_invariance(
     progress.start(len(explainers) * len(options.names) * (1 if own is None else 2))
     for tested in explainers:
         run.test(tested)
-    return InvarianceResult(
-        options, tuple(run.rows), tuple(run.claims), run.programs, run.files
-    )
+    return InvarianceResult(options, tuple(run.rows), tuple(run.claims), run.programs, run.files)
 
 
 class _Run:
@@ -302,9 +300,7 @@ class _Run:
             return _not_own(name)
         known = self.store.known(tested.name, name) if self.store and own is None else []
         search = self._search(started, own)
-        found = examine(
-            name, explain, method=tested.method, search=search, own=own, known=known
-        )
+        found = examine(name, explain, method=tested.method, search=search, own=own, known=known)
         if found.counterexample is not None:
             wrong = found.outcome in (Outcome.BUG, Outcome.FAULT)
             self._store(tested, name, found.counterexample, wrong=wrong)

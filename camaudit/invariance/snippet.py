@@ -15,7 +15,9 @@ from camaudit.invariance.situation import drawn_images
 __all__ = ["EXPLAIN", "program"]
 
 #: How a program gets hold of a registered method.
-EXPLAIN = "from camaudit.invariance import registered\n\nexplain = registered({spec!r}, seed={seed})"
+EXPLAIN = (
+    "from camaudit.invariance import registered\n\nexplain = registered({spec!r}, seed={seed})"
+)
 
 
 def program(

@@ -112,9 +112,7 @@ def test_own_explainers_are_told_apart(
     settings: Settings, explainers: Path, tmp_path: Path
 ) -> None:
     specs = [f"{explainers}:{name}=gradcam" for name in ("right", "neighbours", "noisy")]
-    mine = replace(
-        settings, methods=("gradcam",), explainers=(*specs, f"{explainers}:broken")
-    )
+    mine = replace(settings, methods=("gradcam",), explainers=(*specs, f"{explainers}:broken"))
     kept = tmp_path / "kept"
     outcome = run_audit(mine, counterexamples=kept)
     assert claims(outcome) == {

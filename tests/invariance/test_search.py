@@ -128,7 +128,7 @@ def test_maps_that_are_always_zero_say_nothing() -> None:
     ],
 )
 def test_every_way_to_give_no_maps_has_its_name(answer: Any, fault: str, said: str) -> None:
-    found = examine("logit-scale", lambda m, la, images, t: answer(len(images)), search=FEW)
+    found = examine("logit-scale", lambda _m, _l, images, _t: answer(len(images)), search=FEW)
     assert found.outcome is Outcome.FAULT
     assert found.fault == fault
     assert said in found.reason

@@ -67,7 +67,9 @@ def test_the_file_is_plain_json(tmp_path: Path) -> None:
 def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     script = folder / "counterexample.py"
     script.write_text(code)
-    return subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False
+    )
 
 
 def test_the_program_fails_as_the_explainer_did(tmp_path: Path) -> None:
