@@ -81,12 +81,14 @@ class Search:
     Ten times as many are drawn at most; a property that has not applied :data:`PATIENCE` times,
     and never has, is given up.
 
-    `seed` draws them; None for `budget` sets no bound.
+    `seed` draws them; None for `budget` sets no bound. Without `shrink` the counterexample is the
+    first that was drawn, not the smallest that was found from there.
     """
 
     examples: int = 50
     seed: int = 0
     budget: float | None = None
+    shrink: bool = True
 
     def __post_init__(self) -> None:
         if self.examples < 1 or self.seed < 0 or (self.budget is not None and self.budget <= 0):
@@ -257,7 +259,7 @@ def _search(trial: _Trial, search: Search, own: Situation | None) -> None:
         max_examples=search.examples,
         database=None,
         deadline=None,
-        phases=(Phase.generate, Phase.shrink),
+        phases=(Phase.generate, Phase.shrink) if search.shrink else (Phase.generate,),
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
         print_blob=False,

@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for column in columns:
         if column != CONFORMANCE:
             PROPERTIES[column]  # an unknown name is refused, with the near ones
-    search = Search(examples=given.examples, seed=given.seed)
+    search = Search(examples=given.examples, seed=given.seed, shrink=False)
     found = table(given.mutants or list(MUTANTS), columns, search, given.workers)
     print(python(found) if given.python else markdown(found))
 
