@@ -1,5 +1,6 @@
 """Metamorphic tests of explainers: what must follow when model, image or score is changed."""
 
+from camaudit.invariance import answers as _answers
 from camaudit.invariance import dead as _dead
 from camaudit.invariance import hygiene as _hygiene
 from camaudit.invariance import images as _images
@@ -59,6 +60,7 @@ __all__ = [
 ]
 
 _FAMILIES = (
+    _answers,
     _score,
     _space,
     _images,

@@ -137,6 +137,13 @@ def train_mode(model: nn.Module, layer: str, images: Tensor, targets: Tensor, sc
         model.load_state_dict(state)
 
 
+def autocast(model: nn.Module, layer: str, images: Tensor, targets: Tensor, score: Score) -> Seen:
+    """One pass under autocast, which rounds float32, and that alone, to bfloat16."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        seen = look(model, layer, images, targets, score)
+    return replace(seen, A=seen.A.to(images), G=seen.G.to(images), logits=seen.logits.to(images))
+
+
 def pooled(seen: Seen) -> Seen:
     """A and G averaged over 2×2 cells where there are two, and brought back to their size."""
     size = seen.A.shape[2:]
@@ -168,6 +175,7 @@ step("gradcam", "layer-input", "looks at the layer's input", look=at_input)
 step("gradcam", "relu-in-place", "rectifies the activations in place", look=relu_in_place)
 step("hirescam", "guided-relu", "changes the gradient of every ReLU", look=guided)
 step("gradcam", "train-mode", "runs the model in train mode", look=train_mode)
+step("layercam", "autocast", "runs the model under autocast", look=autocast)
 looking("gradcam", "pooled", "reads A and G after a 2×2 pooling", pooled)
 looking(
     "gradcam",

@@ -74,6 +74,12 @@ def brightened(maps: Tensor, seen: Seen) -> Tensor:
     return maps * F.adaptive_avg_pool2d(grey(seen.images), maps.shape[1:])[:, 0].abs()
 
 
+def by_contrast(maps: Tensor, seen: Seen) -> Tensor:
+    """Maps divided by the deviation of the image's pixels, and multiplied with it again."""
+    deviation = seen.images.flatten(1).std(dim=1, correction=0)[:, None, None]
+    return maps / deviation * deviation
+
+
 def blurred(maps: Tensor, _seen: Seen) -> Tensor:
     """Each cell averaged with its neighbours that lie inside."""
     return F.avg_pool2d(maps[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
@@ -191,6 +197,7 @@ shown("gradcam", "border", "empties the outermost cells", border_empty)
 shown("hirescam", "fading-rows", "weakens every row by 1 % more than the last", fading)
 shown("gradcam", "middle-favoured", "multiplies by a Gaussian around the middle", middle_favoured)
 shown("gradcam", "brightness", "multiplies by the image's luminance", brightened)
+shown("layercam", "contrast", "divides by the image's contrast in between", by_contrast)
 shown("hirescam", "blurred", "blurs the map", blurred)
 shown("gradcam", "batch-minmax", "min-max scales all maps of the batch together", batch_minmax)
 shown(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.invariance.literal import (
@@ -81,6 +81,20 @@ def peaked(seen: Seen, deviations: float, correction: int) -> Tensor:
     return (mean * ((mean + deviations * sigma < seen.A) & ~constant)).sum(dim=1).relu()
 
 
+def linears(seen: Seen) -> list[nn.Linear]:
+    """All Linear layers of the model."""
+    return [module for module in seen.model.modules() if isinstance(module, nn.Linear)]
+
+
+def first_columns(seen: Seen) -> Tensor:
+    """The gradient of the summed outputs of the first Linear layer, for the gradient (N×K)."""
+    channels = seen.A.shape[1]
+    weight = linears(seen)[0].weight.detach() if linears(seen) else torch.zeros(1, 0)
+    if weight.shape[1] not in (channels, seen.A[0].numel()):
+        return mean_gradient(seen)
+    return weight.reshape(len(weight), channels, -1).sum(dim=(0, 2)).expand(len(seen.A), -1)
+
+
 weighing("gradcam", "weights-negated", "subtracts the weighted maps", lambda s: -mean_gradient(s))
 weighing("gradcam", "absolute-gradient", "averages |G|", lambda s: s.G.abs().mean(dim=(2, 3)))
 weighing("gradcam", "positive-gradient", "averages ReLU(G)", lambda s: s.G.relu().mean(dim=(2, 3)))
@@ -133,6 +147,24 @@ weighing(
     "softmax-of-weights",
     "puts the weights through a softmax over the channels",
     lambda s: mean_gradient(s).softmax(dim=1),
+)
+weighing(
+    "gradcam",
+    "first-linear",
+    "takes the columns of the first Linear layer for the gradient",
+    first_columns,
+)
+weighing(
+    "gradcam",
+    "depth",
+    "divides by the number of Linear layers",
+    lambda s: mean_gradient(s) / max(1, len(linears(s))),
+)
+weighing(
+    "cam",
+    "unchecked-head",
+    "reads the last Linear layer of any head",
+    lambda s: linears(s)[-1].weight.detach()[s.targets],
 )
 weighing("xgradcam", "no-denominator", "does not divide by Σ A", product)
 weighing(

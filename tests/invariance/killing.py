@@ -5,10 +5,9 @@ from __future__ import annotations
 import copy
 from functools import cache
 
+from camaudit.invariance import PROPERTIES, Explain, Outcome, Search, examine
 from camaudit.invariance.conformance import Conformity, conformance
 from camaudit.invariance.process import restored
-
-from camaudit.invariance import PROPERTIES, Explain, Outcome, Search, examine
 from tests.invariance.literal import LITERAL
 from tests.invariance.mutants import Mutant
 
