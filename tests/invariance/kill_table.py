@@ -1,7 +1,8 @@
 """Which property kills which mutant, all of them: `python -m tests.invariance.kill_table`.
 
-Prints Markdown, or with `--python` the table that the tests read. `--workers` processes share the
-mutants; every search is of `--examples` examples from `--seed`.
+Writes `tests/invariance/killed_by.py`, which the tests read, and `docs/invariance-mutants.md`; with
+names of mutants their rows alone are made again. `--workers` processes share the mutants; every
+search is of `--examples` examples from `--seed`.
 """
 
 from __future__ import annotations
@@ -9,18 +10,26 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 
 from camaudit.invariance import PROPERTIES, Search
+from tests.invariance.killed_by import KILLED_BY
 from tests.invariance.killing import CONFORMANCE, killed, killers, spared
 from tests.invariance.mutants import MUTANTS
 
+Row = tuple[str, tuple[str, ...]]
 Table = dict[str, tuple[str, ...]]
 
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / "tests" / "invariance" / "killed_by.py"
+PAGE = ROOT / "docs" / "invariance-mutants.md"
 
-def row(task: tuple[str, tuple[str, ...], Search]) -> tuple[str, tuple[str, ...]]:
+
+def row(task: tuple[str, tuple[str, ...], Search]) -> Row:
     """A mutant's name and all that kill it, and spare the right explainer."""
     name, columns, search = task
     torch.set_num_threads(1)
@@ -29,59 +38,109 @@ def row(task: tuple[str, tuple[str, ...], Search]) -> tuple[str, tuple[str, ...]
     return name, tuple(each for each in found if spared(mutant.claims, each, search) is None)
 
 
-def table(names: Sequence[str], columns: Sequence[str], search: Search, workers: int) -> Table:
-    """All rows; a line to standard error for each that is done."""
+def made(names: Sequence[str], columns: Sequence[str], search: Search, workers: int) -> Table:
+    """The rows of these mutants; a line to standard error for each that is done."""
     tasks = [(name, tuple(columns), search) for name in names]
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(workers) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
         return dict(_told(pool.imap_unordered(row, tasks), len(tasks)))
 
 
-def _told(
-    rows: Iterator[tuple[str, tuple[str, ...]]], total: int
-) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _told(rows: Iterator[Row], total: int) -> Iterator[Row]:
     for count, (name, found) in enumerate(rows, start=1):
         print(f"{count}/{total} {name}: {', '.join(found)}", file=sys.stderr, flush=True)
         yield name, found
 
 
-def markdown(found: Table) -> str:
-    """Both tables: what kills each mutant, and how many each property kills."""
-    lines = ["| mutant | fault | killed by |", "|---|---|---|"]
-    for name, mutant in MUTANTS.items():
-        if name in found:
-            lines.append(f"| {name} | {mutant.fault} | {', '.join(found[name]) or '**nothing**'} |")
-    lines += ["", "| property | mutants killed | alone | for example |", "|---|---|---|---|"]
-    for column in killers():
-        names = [name for name, by in found.items() if column in by]
-        alone = sum(found[name] == (column,) for name in names)
-        lines.append(f"| {column} | {len(names)} | {alone} | {', '.join(names[:3]) or '–'} |")
-    return "\n".join(lines)
+def ordered(found: Table) -> Table:
+    """Rows as the mutants are, and in each the property first that kills the fewest mutants.
+
+    Conformance, which sees nearly everything, comes last.
+    """
+    kills = Counter(column for columns in found.values() for column in columns)
+    places = {column: place for place, column in enumerate(killers())}
+
+    def rank(column: str) -> tuple[bool, int, int]:
+        return column == CONFORMANCE, kills[column], places[column]
+
+    return {name: tuple(sorted(found[name], key=rank)) for name in MUTANTS if name in found}
 
 
 def python(found: Table) -> str:
-    """The table as a dict, in the order of the mutants."""
-    rows = [f"    {name!r}: {found[name]!r}," for name in MUTANTS if name in found]
-    return "\n".join(["{", *rows, "}"])
+    """The module `killed_by`."""
+    return "\n".join([_HEAD, *(_wrapped(name, found[name]) for name in found), "}", ""])
+
+
+def _wrapped(name: str, columns: tuple[str, ...]) -> str:
+    """One entry, a property a line."""
+    lines = [f"        {_quoted(column)}," for column in columns]
+    return "\n".join([f"    {_quoted(name)}: (", *lines, "    ),"])
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'
+
+
+_HEAD = '''"""What kills each mutant, as `python -m tests.invariance.kill_table` has found it."""
+
+from __future__ import annotations
+
+#: Properties by mutant, the one first that kills the fewest; conformance last.
+KILLED_BY: dict[str, tuple[str, ...]] = {'''
+
+_INTRO = """\
+# Planted faults, and what finds them
+
+Each mutant is a short, literal explainer that is right but for one thing; the right one conforms
+to the registered method of its name (`tests/invariance/literal.py`). A property kills a mutant where it
+finds a bug or a fault in it, and none in the right explainer; a violation that the method has by
+its definition does not count. Conformance kills it where the maps differ from the method's, or are
+equal up to just the post-processing that the fault is.
+
+`python -m tests.invariance.kill_table` makes these tables; the tests put every mutant to the first
+of its row. A property that is not in a row may still find the fault with more examples."""
+
+
+def page(found: Table) -> str:
+    """The page `docs/invariance-mutants.md`."""
+    rows = [
+        f"| {name} | {MUTANTS[name].fault} | {', '.join(by) or '**nothing**'} |"
+        for name, by in found.items()
+    ]
+    lines = [_INTRO, "", "## By property", "", "| property | kills | alone | first of its row |"]
+    lines += ["|---|---|---|---|", *(_summary(column, found) for column in killers())]
+    lines += ["", "## By mutant", "", "| mutant | fault | killed by |", "|---|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+def _summary(column: str, found: Table) -> str:
+    names = [name for name, by in found.items() if column in by]
+    alone = sum(found[name] == (column,) for name in names)
+    first = [name for name in names if found[name][0] == column]
+    return f"| {column} | {len(names)} | {alone} | {', '.join(first[:3]) or '–'} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make the table and print it."""
+    """Make the rows and write both files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("mutants", nargs="*", help="their names; all by default")
-    parser.add_argument("--properties", nargs="*", help="all, and conformance, by default")
+    parser.add_argument("--properties", nargs="*", help="these alone, added to what is known")
     parser.add_argument("--examples", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--python", action="store_true")
     given = parser.parse_args(arguments)
     columns = given.properties or killers()
     for column in columns:
         if column != CONFORMANCE:
             PROPERTIES[column]  # an unknown name is refused, with the near ones
     search = Search(examples=given.examples, seed=given.seed, shrink=False)
-    found = table(given.mutants or list(MUTANTS), columns, search, given.workers)
-    print(python(found) if given.python else markdown(found))
+    new = made(given.mutants or list(MUTANTS), columns, search, given.workers)
+    known = {name: by for name, by in KILLED_BY.items() if name in MUTANTS}
+    for name, found in new.items():
+        others = [by for by in known.get(name, ()) if by not in columns and by in killers()]
+        known[name] = (*others, *found)
+    rows = ordered(known)
+    PYTHON.write_text(python(rows), encoding="utf-8")
+    PAGE.write_text(page(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":
