@@ -173,7 +173,8 @@ class Results:
     """Everything that results.json holds; parts from `claims` on only where there are any.
 
     `summary` is over all images, `data` over those of each data set. `sanity` is what the sanity
-    checks found, and `families` of the methods' labels; the schema of results.json describes it.
+    checks found, and `families` of the methods' labels, `invariance` what the invariance check
+    found; the schema of results.json describes them.
     """
 
     camaudit: str
@@ -186,6 +187,7 @@ class Results:
     theory: dict[str, Any] = field(default_factory=dict)
     data: list[DataSummary] = field(default_factory=list)
     sanity: dict[str, Any] = field(default_factory=dict)
+    invariance: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -196,6 +198,7 @@ class Results:
             "theory": plain(self.theory),
             "data": [plain(asdict(entry)) for entry in self.data],
             "sanity": plain(self.sanity),
+            "invariance": plain(self.invariance),
         }
         return {
             "schema": self.schema,

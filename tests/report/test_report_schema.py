@@ -104,7 +104,9 @@ def _described(schema: Any, path: str = "") -> Iterator[str]:
             if not (inside_condition or refinement) and "description" not in entry:
                 yield f"{path}/{name}"
         for key, value in schema.items():
-            yield from _described(value, f"{path}/{key}")
+            # a field may itself be called "properties"
+            inner = list(value.values()) if key == "properties" else value
+            yield from _described(inner, f"{path}/{key}")
     elif isinstance(schema, list):
         for number, value in enumerate(schema):
             yield from _described(value, f"{path}/{number}")
