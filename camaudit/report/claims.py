@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from camaudit.report import figures
-from camaudit.report.names import CHECKS
+from camaudit.report.names import CHECKS, INVARIANCE
 from camaudit.report.verdict import Segment
 from camaudit.types import Claim, ClaimOutcome
 
@@ -36,6 +36,7 @@ _TITLES = {
     "theory/methods": "The other methods",
     "theory/control": "Controls",
     **CHECKS,
+    INVARIANCE: "Invariance",
 }
 _MOST_DIGITS = 17  # enough to tell any two floats apart
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from camaudit.report import figures
 from camaudit.report.curves import curves_view
 from camaudit.report.data_sets import data_view
 from camaudit.report.gallery import GalleryImage, legend_uri
 from camaudit.report.heatmaps import heat_scale
+from camaudit.report.invariance import invariance_view
 from camaudit.report.panels import panels
 from camaudit.report.sanity import sanity_view
 from camaudit.report.sanity_pictures import SanityPicture
@@ -37,12 +39,12 @@ def render(
     *,
     check: str | None = None,
 ) -> str:
-    """The report as the text of one HTML file: the dead-zone audit, sanity checks, or both.
+    """The report as the text of one HTML file: dead-zone audit, sanity checks and invariance.
 
     Every value is escaped. The page's Content-Security-Policy forbids every request and admits
     only the styles and the script whose hashes it names. `check` picks one check where the
-    summary holds several. Where only sanity checks were run, the page speaks of these alone;
-    `pictures` are their maps along the cascades.
+    summary holds several. The page speaks only of what was run; `pictures` are the maps of the
+    sanity checks along the cascades.
 
     Raises
     ------
@@ -53,12 +55,19 @@ def render(
     """
     environment = _environment()
     summary = select_check(results, check)
-    sanity = sanity_view(results, pictures)
-    styles = ("report.css", "theory.css", "sanity.css") if sanity else ("report.css",)
+    sanity, invariance = sanity_view(results, pictures), invariance_view(results)
+    zone = bool(summary) or not (sanity or invariance)
+    parts = {"dead-zone audit": zone, "sanity checks": sanity, "invariance tests": invariance}
+    styles = ["report.css"]
+    styles += ["theory.css"] if sanity or invariance else []
+    styles += ["sanity.css"] if sanity else []
+    styles += ["invariance.css"] if invariance else []
     page = environment.get_template("report.html.j2").render(
         view=report_view(results, check=check),
-        zone=bool(summary) or sanity is None,
+        name=figures.joined([name for name, there in parts.items() if there]),
+        zone=zone,
         sanity=sanity,
+        invariance=invariance,
         table=data_view(results),
         panels=panels(gallery, summary, results.records),
         legend=legend_uri(),

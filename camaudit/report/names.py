@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CHECKS", "check_title", "order_title", "similarity_title", "title"]
+__all__ = ["CHECKS", "INVARIANCE", "check_title", "order_title", "similarity_title", "title"]
 
 _TITLES = {
     "ablationcam": "AblationCAM",
@@ -51,6 +51,8 @@ CHECKS = {
     "random-logit": "Random logit",
     "data-randomisation": "Data randomisation",
 }
+
+INVARIANCE = "invariance"  # the check that its claims and its timing go by
 
 _ORDERS = {
     "top-down": "From the logits down",

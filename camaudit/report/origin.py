@@ -39,6 +39,7 @@ def origin(results: Results) -> tuple[OriginGroup, ...]:
         "Settings": source.settings,
         "Theory": results.theory.get("setup") or {},
         "Sanity checks": results.sanity.get("settings") or {},
+        "Invariance": results.invariance.get("settings") or {},
         "Environment": {"camaudit": results.camaudit, **source.environment},
         "Timing": results.timing,
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from camaudit.report import figures
 from camaudit.report.claims import ClaimsKind, ClaimsVerdict, comparison
-from camaudit.report.names import CHECKS, title
+from camaudit.report.names import CHECKS, INVARIANCE, title
 from camaudit.report.verdict import CONTROL, Segment
 from camaudit.types import Claim, ClaimOutcome
 
@@ -45,8 +45,8 @@ def labels_of(sanity: Mapping[str, Any]) -> list[str]:
 
 def sanity_claims(claims: Sequence[Claim], sanity: Mapping[str, Any]) -> list[Claim]:
     """The claims that belong to the sanity checks."""
-    run = (sanity.get("settings") or {}).get("checks") or []
-    return [claim for claim in claims if claim.check in CHECKS or claim.check in run]
+    run = {*CHECKS, *((sanity.get("settings") or {}).get("checks") or [])} - {INVARIANCE}
+    return [claim for claim in claims if claim.check in run]
 
 
 def method_of(claim: Claim, labels: Sequence[str]) -> str | None:

@@ -25,6 +25,14 @@
     apply();
   }
 
+  // A link to a part that is folded unfolds it.
+  const unfold = () => {
+    const part = document.getElementById(location.hash.slice(1));
+    if (part instanceof HTMLDetailsElement) part.open = true;
+  };
+  window.addEventListener("hashchange", unfold);
+  unfold();
+
   const value = (row, column) => row.cells[column].dataset.value ?? "";
 
   // Undefined figures stay last in either direction; equal ones keep their order.
