@@ -21,6 +21,7 @@ from rich.table import Table
 
 from camaudit.methods import METHODS, STANDARD, method_names, options_listing
 from camaudit.report.data_sets import data_tables
+from camaudit.report.invariance_table import invariance_tables
 from camaudit.report.sanity_table import sanity_tables
 from camaudit.report.table import terminal_table
 from camaudit.report.theory_tables import claims_table, mu_tables
@@ -94,17 +95,17 @@ class ConsoleProgress:
 def print_table(results: Results) -> None:
     """The results' table on stdout; a terminal narrower than 80 columns wraps its lines.
 
-    Where data sets were audited, the table of these follows, and one for each sanity check; where
-    only sanity checks were run there is no other.
+    Where data sets were audited, the table of these follows, then one for each sanity check and
+    those of the invariance check; where only such checks were run there is no other.
     Raises BrokenPipeError where nobody reads stdout any more.
     """
     _print(lambda width: _tables(results, width))
 
 
 def _tables(results: Results, width: int) -> list[Table]:
-    sanity = sanity_tables(results, width=width)
-    zone = [terminal_table(results, width=width)] if results.summary or not sanity else []
-    return [*zone, *data_tables(results, width=width), *sanity]
+    checks = [*sanity_tables(results, width=width), *invariance_tables(results)]
+    zone = [terminal_table(results, width=width)] if results.summary or not checks else []
+    return [*zone, *data_tables(results, width=width), *checks]
 
 
 def print_claims(results: Results) -> None:
