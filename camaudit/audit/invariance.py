@@ -1,4 +1,4 @@
-"""The invariance check of an audit: methods and foreign explainers, on drawn networks and its own."""
+"""The invariance check of an audit: its methods and foreign explainers, put to every property."""
 
 from __future__ import annotations
 
@@ -101,7 +101,10 @@ def _method(call: MethodCall, settings: Settings) -> Tested:
 
 
 def _foreign(spec: ExplainerSpec) -> Tested:
-    code = f"from camaudit.invariance import load_explainer\n\nexplain = load_explainer({spec.source!r})"
+    code = (
+        "from camaudit.invariance import load_explainer\n\n"
+        f"explain = load_explainer({spec.source!r})"
+    )
     return Tested(
         name=spec.name, explain=spec.explain, own=spec.explain, claims=spec.claims, code=code
     )
