@@ -102,8 +102,8 @@ def test_with_a_wall_the_walled_model_is_tested(settings: Settings) -> None:
     walled = replace(settings, methods=("gradcam",), checks=checks, wall="split", live_rows=2)
     outcome = run_audit(walled)
     own = findings(outcome, "gradcam", "own")
-    assert own["dead-pixels"]["outcome"] == "holds"
-    assert own["dead-mass"]["outcome"] == "violated by definition"
+    assert own["dead-pixels-live-part"]["outcome"] == "holds"
+    assert own["dead-mass-zero"]["outcome"] == "violated by definition"
     assert outcome.results.summary
     valid(outcome)
 

@@ -30,7 +30,7 @@ def gradcam(model: nn.Module, layer: str, images: Tensor, targets: Tensor) -> Te
     return registered("gradcam")(model, layer, images, targets)
 
 
-def logits_as_a_map(model: nn.Module, layer: str, images: Tensor, targets: Tensor) -> Tensor:
+def logits_as_a_map(model: nn.Module, _layer: str, images: Tensor, targets: Tensor) -> Tensor:
     """Depends on the scale of the logits: 1 where the target's exceeds 1."""
     with torch.no_grad():
         scores = model(images).gather(1, targets[:, None])[:, 0]
@@ -107,7 +107,7 @@ def test_an_explainer_that_never_applies() -> None:
 
 
 def test_maps_that_are_always_zero_say_nothing() -> None:
-    def nothing(model: nn.Module, layer: str, images: Tensor, targets: Tensor) -> Tensor:
+    def nothing(_model: nn.Module, _layer: str, images: Tensor, _targets: Tensor) -> Tensor:
         return torch.zeros(len(images), 2, 2, dtype=torch.float64)
 
     found = examine("logit-scale", nothing, search=FEW)
