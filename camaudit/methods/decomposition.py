@@ -56,12 +56,13 @@ def eigengradcam(capture: Capture) -> Tensor:
 def segeigencam(capture: Capture) -> Tensor:
     """`L = ReLU(±P)`, `P = B v₁` of `|G| ⊙ A`, signed so that `max |P|` is positive.
 
-    Chung & Ying 2025, eqs. 10-13; returns N×h×w. Where `|min P| = |max P|` the sign is that of
-    :func:`first_component`.
+    Chung & Ying 2025, eqs. 10-13; returns N×h×w. Where `|min P| = |max P|` to rounding, as on
+    every map of two cells, the sign is that of :func:`first_component`.
     """
     P = first_component(capture.gradients.abs() * capture.activations)
     low, high = P.amin(dim=(1, 2), keepdim=True), P.amax(dim=(1, 2), keepdim=True)
-    return torch.where(low.abs() > high.abs(), -P, P).relu()
+    rounding = min(1e3 * torch.finfo(P.dtype).eps, 0.03)  # half precision: a few of its own steps
+    return torch.where(low.abs() > (1 + rounding) * high.abs(), -P, P).relu()
 
 
 def first_component(A: Tensor) -> Tensor:

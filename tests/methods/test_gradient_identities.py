@@ -287,6 +287,16 @@ def test_segeigencam_turns_the_larger_peak_positive() -> None:
     torch.testing.assert_close(compute("segeigencam", even)[0], torch.tensor([[0, 1.0]]).double())
 
 
+def test_segeigencam_of_two_cells_is_a_tie_whatever_rounding_says() -> None:
+    """Centred, they are a and −a; the sign that both peaks leave open is the first component's."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        captured = of_maps(torch.rand(3, 1, 2, generator=generator, dtype=torch.float64))
+        torch.testing.assert_close(
+            compute("segeigencam", captured), compute("eigengradcam", captured)
+        )
+
+
 # Activations alone
 
 
