@@ -128,7 +128,10 @@ def dead_pixels_live_part(explain: Explain, given: Situation, parameters: Parame
             "segeigencam": "centring the columns takes their means from cells that are 0",
             "reciprocam-gaussian": "its window reaches from a dead cell into live ones",
             "rise": "a random mask that the score likes covers dead cells as well",
-            **dict.fromkeys(("uniform", "random", "gaussian", "sobel"), "a control: no model"),
+            "fullgrad": "it upsamples biases of earlier layers, whose live cells reach further",
+            **dict.fromkeys(
+                ("uniform", "random", "gaussian", "sobel"), "a control: it knows no model"
+            ),
         },
         needs=_walled,
         parameters=_paints,

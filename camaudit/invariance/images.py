@@ -13,7 +13,7 @@ from camaudit.invariance.property import EXACT, Parameters, Property, Verdict, p
 from camaudit.invariance.situation import Situation
 from camaudit.invariance.transforms import rewired, seen
 
-__all__ = ["Times"]
+__all__ = ["Times", "shifted"]
 
 _BASELINE = "it multiplies the image with masks, whose baseline 0 is another image after the shift"
 
@@ -33,9 +33,18 @@ def _shifts(given: Situation) -> SearchStrategy[Parameters]:
         violated={
             **PIXEL_NOISE,
             **dict.fromkeys(
-                ("scorecam", "gscorecam", "scorecam++", "opticam", "iscam", "polycam"), _BASELINE
+                (
+                    "scorecam",
+                    "gscorecam",
+                    "scorecam++",
+                    "opticam",
+                    "iscam",
+                    "sscam",
+                    "polycam",
+                    "rise",
+                ),
+                _BASELINE,
             ),
-            "rise": _BASELINE,
             "fullgrad": "its term x ⊙ ∂s/∂x reads the image's own values",
         },
         parameters=_shifts,
@@ -43,9 +52,14 @@ def _shifts(given: Situation) -> SearchStrategy[Parameters]:
 )
 def input_shift(explain: Explain, given: Situation, parameters: Parameters) -> Verdict:
     """Maps of net and of net(x − m), each on the images that give it the same activations."""
-    shift = given.images.new_tensor(parameters["shift"])[:, None, None]
-    changed = seen(given, lambda images: images - shift.to(images))
-    return agreement(explain, given, changed.changed(images=given.images + shift))
+    return agreement(explain, given, shifted(given, parameters["shift"]))
+
+
+def shifted(given: Situation, shift: list[float]) -> Situation:
+    """`net(x − m)` on `x + m`, m of one value a channel: the same logits."""
+    m = given.images.new_tensor(shift)[:, None, None]
+    changed = seen(given, lambda images: images - m.to(images))
+    return changed.changed(images=given.images + m)
 
 
 def _levels(_situation: Situation) -> SearchStrategy[Parameters]:

@@ -20,7 +20,9 @@ from camaudit.invariance.property import Parameters, Property, Verdict, prop
 from camaudit.invariance.situation import Situation
 from camaudit.invariance.transforms import before, rewired
 
-__all__ = ["Layout", "flip_horizontal", "flip_vertical", "mirrored", "transpose"]
+__all__ = [
+    "Layout", "conjugated", "flip_horizontal", "flip_vertical", "mirrored", "transpose",
+]  # fmt: skip
 
 Move = Callable[[Tensor], Tensor]
 
@@ -80,10 +82,9 @@ def _register_conjugated(name: str) -> None:
             },
         ),
     )
-    def conjugated(explain: Explain, given: Situation, _parameters: Parameters) -> Verdict:
+    def moved(explain: Explain, given: Situation, _parameters: Parameters) -> Verdict:
         """Maps of net on x, and of net ∘ move on move(x) with a moved target layer."""
-        changed = before(rewired(given, Layout(move), Layout(move)), Layout(move))
-        return agreement(explain, given, changed.changed(images=move(given.images)), back=move)
+        return agreement(explain, given, conjugated(given, move), back=move)
 
 
 def _register_mirrored(name: str) -> None:
@@ -109,7 +110,7 @@ def _register_mirrored(name: str) -> None:
             own=False,
         ),
     )
-    def network_mirrored(explain: Explain, given: Situation, _parameters: Parameters) -> Verdict:
+    def moved(explain: Explain, given: Situation, _parameters: Parameters) -> Verdict:
         """Maps of a network on x, and of the network of moved kernels on move(x)."""
         return agreement(explain, given, mirrored(given, move), back=move)
 
@@ -117,6 +118,12 @@ def _register_mirrored(name: str) -> None:
 for _name in _MOVES:
     _register_conjugated(_name)
     _register_mirrored(_name)
+
+
+def conjugated(given: Situation, move: Move) -> Situation:
+    """Any model behind `move`, whose target layer is moved, on moved images: the same logits."""
+    changed = before(rewired(given, Layout(move), Layout(move)), Layout(move))
+    return changed.changed(images=move(given.images))
 
 
 def mirrored(given: Situation, move: Move) -> Situation:
