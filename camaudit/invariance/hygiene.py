@@ -34,28 +34,24 @@ _STATEMENTS = {
 _SOURCE = "an audit measures the model that it was given; camaudit's metamorphic properties"
 
 
-def _flags(_situation: Situation) -> SearchStrategy[Parameters]:
-    names = ("filled", "frozen", "images_require_grad")
-    return st.fixed_dictionaries(dict.fromkeys(names, st.booleans()))
+def prepared(given: Situation, *, images_require_grad: bool = False) -> Situation:
+    """A copy to look at, in a state that is easily spoilt.
 
-
-def prepared(given: Situation, parameters: Parameters) -> Situation:
-    """A copy to look at, with a hook of the user's own on the target layer.
-
-    filled: `.grad` of all parameters is filled. frozen: the last parameter requires no gradient.
-    images_require_grad: the images do require one.
+    Every other parameter has its `.grad` filled, the last one requires no gradient, and the user
+    has a hook on the target layer. The images may require a gradient.
     """
     own = copied(given)
     weights = [value for value in own.model.parameters() if value.is_floating_point()]
-    if parameters["filled"]:
-        for value in weights:
-            value.grad = torch.full_like(value, 0.5)
-    if parameters["frozen"] and weights:
-        weights[-1].requires_grad_(False)
+    for value in weights[::2]:
+        value.grad = torch.full_like(value, 0.5)
+    for value in weights[-1:]:
+        value.requires_grad_(False)
     layer = own.model.get_submodule(own.layer.partition("#")[0])
     layer.register_forward_hook(lambda _module, _args, _output: None)
-    images = given.images.detach().clone().requires_grad_(parameters["images_require_grad"])
-    return own.changed(images=images, targets=given.targets.clone(), plan=given.plan)
+    images = given.images.detach().clone().requires_grad_(images_require_grad)
+    return own.changed(
+        model=own.model, images=images, targets=given.targets.clone(), plan=given.plan
+    )
 
 
 def _require_idle(given: Situation, aspects: tuple[str, ...]) -> None:
@@ -78,13 +74,12 @@ def _register_aspect(aspect: str) -> None:
             statement=f"{_STATEMENTS[aspect]}: unchanged by the explainer",
             source=_SOURCE,
             tolerance=EXACT,
-            parameters=_flags,
             rounding=False,
         ),
     )
-    def kept(explain: Explain, given: Situation, parameters: Parameters) -> Verdict:
+    def kept(explain: Explain, given: Situation, _parameters: Parameters) -> Verdict:
         """Compare before and after; the process is put back in order in any case."""
-        own = prepared(given, parameters)
+        own = prepared(given)
         with restored():
             _require_idle(own, (aspect,))
             before = taken(own, (aspect,))
@@ -93,7 +88,35 @@ def _register_aspect(aspect: str) -> None:
 
 
 for _aspect in ASPECTS:
-    _register_aspect(_aspect)
+    if _aspect != "input":
+        _register_aspect(_aspect)
+
+
+def _required(_situation: Situation) -> SearchStrategy[Parameters]:
+    return st.fixed_dictionaries({"images_require_grad": st.booleans()})
+
+
+@prop(
+    "hygiene-input",
+    Property(
+        statement=f"{_STATEMENTS['input']}: unchanged by the explainer",
+        source=_SOURCE,
+        tolerance=EXACT,
+        parameters=_required,
+        rounding=False,
+    ),
+)
+def input_kept(explain: Explain, given: Situation, parameters: Parameters) -> Verdict:
+    """As for the other aspects; of images that require a gradient nobody need make maps."""
+    own = prepared(given, images_require_grad=parameters["images_require_grad"])
+    with restored():
+        _require_idle(own, ("input",))
+        before = taken(own, ("input",))
+        if parameters["images_require_grad"]:
+            _tried(explain, own)
+        else:
+            asked(explain, own)
+        return _verdict(changed_between(before, taken(own, ("input",))))
 
 
 def _verdict(changed: list[str], when: str = "") -> Verdict:
@@ -158,9 +181,7 @@ def _failures(given: Situation) -> SearchStrategy[Parameters]:
     # An index out of range leaves an accelerator's whole process unusable.
     places = ["forward", "backward"] + (["target"] if given.images.device.type == "cpu" else [])
     fields = {"where": st.sampled_from(places), "place": st.floats(0, 1, exclude_max=True)}
-    return st.builds(
-        lambda failure, flags: {**failure, **flags}, st.fixed_dictionaries(fields), _flags(given)
-    )
+    return st.fixed_dictionaries(fields)
 
 
 @prop(
@@ -176,7 +197,7 @@ def _failures(given: Situation) -> SearchStrategy[Parameters]:
 )
 def after_error(explain: Explain, given: Situation, parameters: Parameters) -> Verdict:
     """Compare all aspects before and after a run that fails at a `place` in it, a share of 1."""
-    own, aspects = prepared(given, parameters), tuple(ASPECTS)
+    own, aspects = prepared(given), tuple(ASPECTS)
     failing = Failing(backward=parameters["where"] == "backward")
     with restored():
         if parameters["where"] == "target":
