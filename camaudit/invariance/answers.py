@@ -1,4 +1,4 @@
-"""Properties of an answer: it stays what it was, and there is none where the model has failed."""
+"""Properties of an answer: it stays, knows no other question, and needs a model that runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from camaudit.invariance.hygiene import Failing
 from camaudit.invariance.process import restored
 from camaudit.invariance.property import EXACT, Parameters, Property, Verdict, prop
 from camaudit.invariance.situation import Situation
-from camaudit.invariance.transforms import after
+from camaudit.invariance.transforms import after, copied
 
 __all__: list[str] = []
 
@@ -36,6 +36,24 @@ def own_memory(explain: Explain, given: Situation, _parameters: Parameters) -> V
     asked(explain, given.changed(images=given.images.flip(-1) / 2, plan=given.plan))
     images.zero_()
     return Verdict.of(raw(before, maps))
+
+
+@prop(
+    "call-history",
+    Property(
+        statement="other classes and other images explained first, on the same model: the same "
+        "maps as of a fresh copy of it",
+        source="a map answers one question; camaudit's metamorphic properties",
+        limits={"min_classes": 2},
+    ),
+)
+def call_history(explain: Explain, given: Situation, _parameters: Parameters) -> Verdict:
+    """Maps of a copy of the model that was asked nothing before, and of the model after others."""
+    ours = asked(explain, copied(given))
+    others = (given.targets + 1) % given.logits().shape[1]
+    asked(explain, given.changed(targets=others))
+    asked(explain, given.changed(images=given.images.flip(-1) / 2))
+    return Verdict.of(raw(ours, asked(explain, given)))
 
 
 def _failures(_given: Situation) -> SearchStrategy[Parameters]:

@@ -286,20 +286,20 @@ class Cached:
 
 
 class CachedByImages(Cached):
-    """LayerCAM that keeps its maps by model and images, whatever the class."""
+    """HiResCAM that keeps its maps by model and images, whatever the class."""
 
     def __call__(self, model: nn.Module, layer: str, images: Tensor, targets: Tensor) -> Tensor:
         """The maps of the first class that was asked for."""
         known = self.maps.setdefault(model, {})
         key = (tuple(images.shape), tuple(images.flatten().tolist()))
         if key not in known:
-            known[key] = LITERAL["layercam"](model, layer, images, targets)
+            known[key] = LITERAL["hirescam"](model, layer, images, targets)
         return known[key]
 
 
 planted("gradcam", "previous-call", "weighs the activations of the previous call")(Remembering())
 planted("layercam", "accumulated-gradient", "adds up gradients from call to call")(Accumulating())
 planted("hirescam", "cached-by-model", "gives a model's first maps for all images")(Cached())
-planted("layercam", "cached-by-images", "gives an image's first map for all classes")(
+planted("hirescam", "cached-by-images", "gives an image's first map for all classes")(
     CachedByImages()
 )

@@ -91,10 +91,10 @@ _INTRO = """\
 # Planted faults, and what finds them
 
 Each mutant is a short, literal explainer that is right but for one thing; the right one conforms
-to the registered method of its name (`tests/invariance/literal.py`). A property kills a mutant where it
-finds a bug or a fault in it, and none in the right explainer; a violation that the method has by
-its definition does not count. Conformance kills it where the maps differ from the method's, or are
-equal up to just the post-processing that the fault is.
+to the registered method of its name (`tests/invariance/literal.py`). A property kills a mutant
+where it finds a bug or a fault in it, and none in the right explainer; a violation that the method
+has by its definition does not count. Conformance kills it where the maps differ from the method's,
+or are equal up to just the post-processing that the fault is.
 
 `python -m tests.invariance.kill_table` makes these tables; the tests put every mutant to the first
 of its row. A property that is not in a row may still find the fault with more examples."""
