@@ -61,7 +61,8 @@ class Choice:
 def chosen(cases: Sequence[Case]) -> Choice:
     """The first processing that explains all cases; else the one that explains most of them.
 
-    Of several that explain equally many, that under which maps are nearest.
+    Of several that explain equally many, that under which maps are nearest. What is fitted to each
+    map explains all or nothing.
     """
     choices: list[Choice] = []
     for processing in PROCESSINGS:
@@ -69,7 +70,7 @@ def chosen(cases: Sequence[Case]) -> Choice:
         if _explains(processing, factor, cases):
             return Choice(processing, factor, len(cases), ())
     for processing in PROCESSINGS:
-        choices += _tried(processing, cases)
+        choices += [] if processing.fitted else _tried(processing, cases)
     return min(choices, key=lambda choice: (-choice.explained, choice.typical(cases)))
 
 

@@ -71,7 +71,7 @@ class Comparison:
         given = drawn.situation()
         size = given.images.numel() + sum(value.numel() for value in given.model.parameters())
         try:
-            return self._compared(drawn, given, drawn.situation(), size)
+            return self._compared(drawn, given, _copied(given), size)
         except FaultError as error:
             raise Shown(drawn, size, error) from error
 

@@ -24,6 +24,9 @@ from camaudit.invariance.situation import Drawn, Situation
 
 __all__ = ["Conformance", "Conformity", "Mismatch", "conformance"]
 
+#: So many of the smallest examples are looked at for one that rounding alone does not move.
+LOOKS = 20
+
 
 class Conformity(StrEnum):
     """What became of a claim."""
@@ -152,8 +155,8 @@ class _Trial:
         case = self.comparison.put(drawn)
         if case is not None:
             self.cases.append(case)
-        others = len(self.cases) + self.comparison.degenerate
-        if not others and self.comparison.passed_over >= PATIENCE:
+        silent = self.comparison.degenerate + self.comparison.passed_over
+        if not self.cases and silent >= PATIENCE:
             raise Enough
         return case is not None
 
@@ -196,8 +199,22 @@ class _Trial:
         return None
 
     def _mismatch(self, choice: Choice) -> Mismatch:
-        """The smallest of the failing cases, or a smaller one."""
-        found = [(case.drawn, case) for case in choice.failing if case.drawn is not None]
+        """The smallest of the failing cases, or a smaller one that rounding does not move."""
+        steady = [(case.drawn, case) for case in choice.failing if case.drawn is not None]
+        best = min(steady, key=lambda pair: pair[1].size)
+        smaller = self._shrunk(choice, best[1].size) if self.shrink else []
+        for drawn, case in sorted(smaller, key=lambda pair: pair[1].size)[:LOOKS]:
+            if not self.comparison.unstable(case):
+                best = drawn, case
+                break
+        drawn, case = best
+        gap = widest(choice.gaps(case))
+        message = f"the maps differ by {gap.difference:.3g}, processing: {choice.processing.name}"
+        return Mismatch(Example(drawn=drawn), gap, message)
+
+    def _shrunk(self, choice: Choice, size: int) -> list[tuple[Drawn, Case]]:
+        """Cases below a size that the choice does not explain either."""
+        found: list[tuple[Drawn, Case]] = []
         scout = replace(self.comparison, degenerate=0, passed_over=0, reasons=[])
         scout.guarded = self.comparison.guarded
 
@@ -207,19 +224,15 @@ class _Trial:
             except Shown:
                 return False  # a fault is no difference
             agrees = None if case is None else choice.processing.agrees(case.pair, choice.factor)
-            if case is None or agrees is None or (not agrees and scout.unstable(case)):
+            if case is None or agrees is None:
                 return False
-            if not agrees:
-                found.append((drawn, case))
-                raise Shown(drawn, case.size)
-            return True
+            if agrees:
+                return True
+            found.extend([(drawn, case)] if case.size < size else [])
+            raise Shown(drawn, case.size)
 
-        if self.shrink:
-            hunt(see, self.search, self.limits)
-        drawn, best = min(found, key=lambda pair: pair[1].size)
-        gap = widest(choice.gaps(best))
-        message = f"the maps differ by {gap.difference:.3g}, processing: {choice.processing.name}"
-        return Mismatch(Example(drawn=drawn), gap, message)
+        hunt(see, self.search, self.limits)
+        return found
 
     def _unseen(self) -> Conformance:
         nothing = self.comparison.degenerate + self.unstable

@@ -63,14 +63,20 @@ class Pair:
 class Processing:
     """Steps from the method's map to the explainer's, in order; none for the map itself.
 
-    "not rectified": the explainer's map is signed, and its ReLU is ours. "÷ max" and "min-max" of
-    each map, at its own resolution before a resize, at the image's after it. "nearest",
+    "not rectified": the explainer's map is signed, and its ReLU is ours. "min-max" and "÷ max" of
+    each map, at its own resolution before a resize, at the image's after it; of maps that all
+    touch 0 both are the same, and are called min-max. "nearest",
     "bilinear" (half-pixel centres), "bilinear, aligned corners" and "bicubic": a resize to the
     image. "× constant": one factor > 0 for all maps of all networks; "× cells": a sum over the h·w
     cells for a mean.
     """
 
     steps: tuple[str, ...] = ()
+
+    @property
+    def fitted(self) -> bool:
+        """Whether a number is fitted to each map, so that it comes near to maps of any method."""
+        return SIGNED in self.steps and MINMAX in self.steps
 
     @property
     def name(self) -> str:
@@ -200,12 +206,12 @@ def _resized(maps: Tensor, size: tuple[int, int], **options: str | bool) -> Tens
 
 def _all() -> Iterator[tuple[str, ...]]:
     """Every list of steps that is not the same as a shorter one."""
-    alone: tuple[tuple[str, ...], ...] = ((), (PEAK,), (MINMAX,), (TIMES,), (SUM,), (MEAN,))
+    alone: tuple[tuple[str, ...], ...] = ((), (MINMAX,), (PEAK,), (TIMES,), (SUM,), (MEAN,))
     yield from alone
     for way in RESIZES:
         yield from ((*before, way) for before in alone)
         if way != NEAREST:  # which keeps the largest and the smallest value
-            yield from ((way, PEAK), (way, MINMAX), (MINMAX, way, PEAK))
+            yield from ((way, MINMAX), (way, PEAK), (MINMAX, way, PEAK))
     yield from ((SIGNED, *after) for after in alone)
     yield from ((SIGNED, *before, NEAREST) for before in alone)
 
