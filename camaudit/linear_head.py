@@ -44,10 +44,10 @@ def pooled_linear_weight(divided: Any, A: Tensor) -> Tensor:
 
 
 def _is_spatial_mean(pooled: Tensor, A: Tensor) -> bool:
-    """Whether pooled (N×K) is the mean of A over a set of cells, up to one common factor.
+    """Whether pooled (N×K) is the mean of A over a set of cells, up to one factor above 0.
 
     `m_ij` of `Σ_ij m_ij A_nkij` must be the same for every image and channel, and the same on
-    every cell that it does not leave out.
+    every cell that it does not leave out. (A factor below 0 would turn the sign of the map.)
     """
     if pooled.shape != A.shape[:2] or not pooled.requires_grad:
         return False
@@ -55,7 +55,7 @@ def _is_spatial_mean(pooled: Tensor, A: Tensor) -> bool:
         (m,) = torch.autograd.grad(pooled.sum(), A)
     pattern = m[:1, :1]
     used = pattern[pattern != 0]
-    if len(used) < min(2, pattern.numel()):
+    if len(used) < min(2, pattern.numel()) or not bool((used > 0).all()):
         return False
     allowed = max(1e-4, 4 * torch.finfo(A.dtype).eps)  # a sum over cells is rounded
     same = torch.allclose(m, pattern.expand_as(m), rtol=allowed, atol=1e-7)

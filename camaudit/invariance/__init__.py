@@ -1,7 +1,10 @@
 """Metamorphic tests of explainers: what must follow when model, image or score is changed."""
 
 from camaudit.invariance import answers as _answers
+from camaudit.invariance import channels as _channels
+from camaudit.invariance import completeness as _completeness
 from camaudit.invariance import dead as _dead
+from camaudit.invariance import heads as _heads
 from camaudit.invariance import hygiene as _hygiene
 from camaudit.invariance import images as _images
 from camaudit.invariance import runtime as _runtime
@@ -62,6 +65,9 @@ __all__ = [
 _FAMILIES = (
     _answers,
     _score,
+    _completeness,
+    _channels,
+    _heads,
     _space,
     _images,
     _dead,

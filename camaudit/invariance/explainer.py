@@ -16,13 +16,15 @@ __all__ = ["LIGHT", "Explain", "Registered", "light", "registered"]
 #: (model in eval mode, layer name, images N×C×H×W, targets N) → maps N×h×w or N×H×W.
 Explain = Callable[[nn.Module, str, Tensor, Tensor], Tensor]
 
-#: Fewer samples for methods whose cost is their number, so that hundreds of examples are possible.
+#: Fewer samples for methods whose cost is their number, so that hundreds of examples are possible;
+#: fewer groups, and fewer chosen channels, than the few channels of a drawn network.
 LIGHT = {
     "rise": "rise(masks=8)",
     "opticam": "opticam(steps=2)",
     "sscam": "sscam(samples=2)",
     "iscam": "iscam(steps=3)",
-    "groupcam": "groupcam(groups=3)",
+    "groupcam": "groupcam(groups=2)",
+    "gscorecam": "gscorecam(channels=2)",
     "smoothgradcam++": "smoothgradcam++(samples=2)",
     "augmentedgradcam++": "augmentedgradcam++(samples=3)",
 }
