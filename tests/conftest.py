@@ -1,4 +1,4 @@
-"""Settings of the whole suite: no deadlines, no network."""
+"""Settings of the whole suite: two processes, no deadlines, no network."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import settings
 
 from tests.subjects import write_factory, write_photographs
@@ -19,6 +20,36 @@ settings.register_profile("ci", parent=settings.get_profile("camaudit"), derando
 settings.load_profile("ci" if os.environ.get("CI") else "camaudit")
 
 _LOCAL = {"127.0.0.1", "::1", "localhost"}
+
+PROCESSES = 2
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Share the whole suite out to processes, unless the command line says how to run it.
+
+    Hardly a test keeps two cores busy by itself. Named files run in this process: for a few tests
+    another start of torch costs more than it saves.
+    """
+    option = config.option
+    if not config.pluginmanager.hasplugin("xdist") or hasattr(config, "workerinput"):
+        return
+    chosen = option.numprocesses is not None or option.tx
+    if not (chosen or option.file_or_dir or option.usepdb or option.trace):
+        option.numprocesses = PROCESSES
+    if option.numprocesses or option.tx:
+        if option.dist == "no":
+            option.dist = "worksteal"  # tests that share a fixture stay together, mostly
+        # Processes that have several threads each wait for each other's. These are read when torch
+        # is loaded: by the processes that are to come, and by the programs that tests start there.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where processes share the tests, long ones come first: none is left alone with one."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -35,6 +66,15 @@ def no_network() -> Iterator[None]:
     patch.setattr(socket.socket, "connect", guarded)
     yield
     patch.undo()
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Torch uses two threads, also where processes share the suite and have one each."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

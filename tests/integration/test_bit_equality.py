@@ -17,6 +17,8 @@ from camaudit.walls import DeadZone, WalledModel, scored_zone, verify_zone
 from camaudit.walls.verification import PERTURBATIONS, perturb
 from tests.integration.conftest import NETWORKS
 
+pytestmark = pytest.mark.long
+
 ALL = [*NETWORKS, "paper_vgg16"]
 DRAWS = 42  #: examples of 4 perturbations for each of the six networks: 1 008 in all
 BATCH = 4
@@ -77,6 +79,7 @@ def taller(zone: DeadZone) -> DeadZone:
     return replace(zone, pixel_dead=pixel_dead, scored=scored_zone(zone.feature_dead, pixel_dead))
 
 
+@pytest.mark.usefixtures("two_threads")  # where processes share the suite, those above have one
 @pytest.mark.parametrize("name", ALL)
 def test_verification_passes_the_zone_and_catches_one_row_too_many(
     name: str, walled: Callable[[str], WalledModel], image: Tensor
