@@ -206,7 +206,7 @@ def hook_kept_on_failure(
     return seen
 
 
-def train_kept_on_failure(
+def frozen_on_failure(
     model: nn.Module, layer: str, images: Tensor, targets: Tensor, score: Score
 ) -> Seen:
     """A look that freezes the model, and thaws it only where all goes well."""
@@ -225,7 +225,7 @@ step(
     "xgradcam",
     "frozen-on-failure",
     "leaves parameters frozen where the model raises",
-    look=train_kept_on_failure,
+    look=frozen_on_failure,
 )
 
 

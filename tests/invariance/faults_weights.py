@@ -95,7 +95,6 @@ def first_columns(seen: Seen) -> Tensor:
     return weight.reshape(len(weight), channels, -1).sum(dim=(0, 2)).expand(len(seen.A), -1)
 
 
-weighing("gradcam", "weights-negated", "subtracts the weighted maps", lambda s: -mean_gradient(s))
 weighing("gradcam", "absolute-gradient", "averages |G|", lambda s: s.G.abs().mean(dim=(2, 3)))
 weighing("gradcam", "positive-gradient", "averages ReLU(G)", lambda s: s.G.relu().mean(dim=(2, 3)))
 weighing("gradcam", "squared-gradient", "averages G²", lambda s: (s.G**2).mean(dim=(2, 3)))
