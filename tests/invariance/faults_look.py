@@ -72,6 +72,12 @@ def last_map(model: nn.Module, _layer: str, images: Tensor) -> str:
     return [name for name, output in run_order(model, images) if output.ndim == 4][-1]
 
 
+def first_child(model: nn.Module, layer: str, _images: Tensor) -> str:
+    """The first module in the layer, the layer itself where it holds none."""
+    children = [name for name, _ in model.get_submodule(layer).named_children()]
+    return f"{layer}.{children[0]}" if children else layer
+
+
 def convolutions(model: nn.Module) -> list[str]:
     """The names of all convolutions, in the order in which they were registered."""
     return [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
@@ -168,6 +174,7 @@ def together(seen: Seen) -> Tensor:
 
 
 elsewhere("gradcam", "last-but-one", "looks before the layer's last step", before_last)
+elsewhere("xgradcam", "first-child", "looks at the first module in the layer", first_child)
 elsewhere("hirescam", "last-map", "looks at the last map of the model", last_map)
 elsewhere("layercam", "last-convolution", "looks at the last convolution", last_convolution)
 elsewhere("eigencam", "first-convolution", "looks at the first convolution", first_convolution)
