@@ -11,6 +11,7 @@ from camaudit.audit.loop import Progress, batch_tensor
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, WalledSubject
 from camaudit.data.stack_mix import StackImage
+from camaudit.invariance.conformance import Conformance, Conformity
 from camaudit.invariance.explainer import Registered, light
 from camaudit.invariance.loading import ExplainerSpec
 from camaudit.invariance.matrix import InvarianceResult, Row, Tested, run_invariance
@@ -136,9 +137,34 @@ def _warnings(tested: Sequence[Tested]) -> tuple[str, ...]:
 
 
 def invariance_claims(found: InvarianceResult) -> list[Claim]:
-    """One claim an explainer: none of its properties is violated but by its own definition."""
+    """Of each explainer: none of its properties is violated but by its own definition.
+
+    Of one that claims to be a method, also that it gives that method's maps, up to post-processing
+    that has a name; the figure is the share of the examples on which it does.
+    """
     names = dict.fromkeys(row.tested.name for row in found.rows)
-    return [_claim(name, [row for row in found.rows if row.tested.name == name]) for name in names]
+    kept = [_claim(name, [row for row in found.rows if row.tested.name == name]) for name in names]
+    return [*kept, *(_conforms(tested.name, compared) for tested, compared in found.claims)]
+
+
+def _conforms(name: str, compared: Conformance) -> Claim:
+    outcomes = {
+        Conformity.EQUAL: ClaimOutcome.PASS,
+        Conformity.PROCESSED: ClaimOutcome.PASS,
+        Conformity.DIFFERENT: ClaimOutcome.FAIL,
+        Conformity.FAULT: ClaimOutcome.FAIL,
+    }
+    share = compared.agreeing / compared.examples if compared.examples else None
+    how = compared.processing if compared.outcome is Conformity.PROCESSED else ""
+    return Claim(
+        check=_INVARIANCE,
+        statement=f"{name} gives the maps of {compared.claim}{', ' + how if how else ''}",
+        outcome=outcomes.get(compared.outcome, ClaimOutcome.NOT_APPLICABLE),
+        figure=share,
+        relation="≥",
+        bound=None if share is None else 1.0,
+        detail=compared.reason or f"{compared.examples} examples",
+    )
 
 
 def _claim(name: str, rows: Sequence[Row]) -> Claim:

@@ -62,6 +62,7 @@ class Settings:
     explainers: explainers of the user's own for the invariance check, each
         `package.module:function` or `path/file.py:function`, with `=METHOD` behind it where it
         claims to be a registered method.
+    properties: of the invariance check, by name; None for all.
     examples: of every property on drawn networks, for each explainer.
     explainer_budget: seconds that the invariance check may spend on one explainer.
     """
@@ -94,6 +95,7 @@ class Settings:
     costly_cascades: bool = False
     permuted: str | None = None
     explainers: tuple[str, ...] = ()
+    properties: tuple[str, ...] | None = None
     examples: int = 30
     explainer_budget: float = 300.0
 
@@ -151,9 +153,11 @@ class Settings:
                 "model with one trained on permuted labels (camaudit train --permute-labels makes "
                 "it)"
             )
-        if self.explainers and INVARIANCE not in self.checks:
+        given = {"--explainer": self.explainers, "--properties": self.properties}
+        wrong = [name for name, value in given.items() if value]
+        if wrong and INVARIANCE not in self.checks:
             raise UsageError(
-                "--explainer belongs to the check invariance: add invariance to --checks"
+                f"{', '.join(wrong)}: of the check invariance; add invariance to --checks"
             )
         self.sanity  # noqa: B018 - options that cannot be are refused now
         self.invariance  # noqa: B018 - the same
@@ -200,7 +204,10 @@ class Settings:
     def invariance(self) -> InvarianceOptions:
         """How the invariance check is run."""
         return InvarianceOptions(
-            examples=self.examples, budget=self.explainer_budget, seed=self.seed
+            properties=self.properties,
+            examples=self.examples,
+            budget=self.explainer_budget,
+            seed=self.seed,
         )
 
     @property

@@ -219,6 +219,12 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
     "=METHOD it is compared with that method too. May be repeated.",
 )
 @click.option(
+    "--properties",
+    callback=names,
+    metavar="A,B,…",
+    help="Of invariance: the properties to test, by the names in docs/invariance.md. Default: all.",
+)
+@click.option(
     "--examples",
     type=click.IntRange(min=1),
     default=30,

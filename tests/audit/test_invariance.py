@@ -20,6 +20,15 @@ from camaudit.errors import UsageError
 from camaudit.report.html import render
 from camaudit.types import ClaimOutcome
 
+#: A few of all kinds; every method is put to all of them in tests/invariance.
+PROPERTIES = (
+    "determinism",
+    "logit-scale",
+    "batch-order",
+    "dead-pixels-live-part",
+    "dead-mass-zero",
+)
+
 EXPLAINERS = dedent(
     '''
     """Explainers that a user might bring, good and bad."""
@@ -60,12 +69,14 @@ def settings(factory: Path, photographs: Path) -> Settings:
     return Settings(
         model=f"{factory}:build", images=photographs, image_size=32, preprocess="0.5/0.5",
         num_images=2, batch_size=4, layer="0", methods=("gradcam", "gradcam++"),
-        checks=("invariance",), examples=4,
+        checks=("invariance",), examples=3, properties=PROPERTIES,
     )  # fmt: skip
 
 
 def claims(outcome: Outcome) -> dict[str, ClaimOutcome]:
-    return {claim.statement.split()[0]: claim.outcome for claim in outcome.results.claims}
+    """By explainer and by what is claimed of it: "keeps" its properties, "gives" a method's maps."""
+    words = [(claim.statement.split()[:2], claim.outcome) for claim in outcome.results.claims]
+    return {" ".join(first): found for first, found in words}
 
 
 def findings(outcome: Outcome, explainer: str, on: str = "drawn") -> dict[str, dict[str, Any]]:
@@ -84,7 +95,8 @@ def valid(outcome: Outcome) -> None:
 
 def test_registered_methods_have_no_bugs_and_their_known_violations(settings: Settings) -> None:
     outcome = run_audit(settings)
-    assert claims(outcome) == {"gradcam": ClaimOutcome.PASS, "gradcam++": ClaimOutcome.PASS}
+    passed = ClaimOutcome.PASS
+    assert claims(outcome) == {"gradcam keeps": passed, "gradcam++ keeps": passed}
     assert findings(outcome, "gradcam")["logit-scale"]["outcome"] == "holds"
     shown = findings(outcome, "gradcam++")["logit-scale"]
     assert shown["outcome"] == "violated by definition"
@@ -116,8 +128,10 @@ def test_own_explainers_are_told_apart(
     kept = tmp_path / "kept"
     outcome = run_audit(mine, counterexamples=kept)
     assert claims(outcome) == {
-        "gradcam": ClaimOutcome.PASS, "right": ClaimOutcome.PASS,
-        "neighbours": ClaimOutcome.FAIL, "noisy": ClaimOutcome.FAIL, "broken": ClaimOutcome.FAIL,
+        "gradcam keeps": ClaimOutcome.PASS, "broken keeps": ClaimOutcome.FAIL,
+        "right keeps": ClaimOutcome.PASS, "right gives": ClaimOutcome.PASS,
+        "neighbours keeps": ClaimOutcome.PASS, "neighbours gives": ClaimOutcome.FAIL,
+        "noisy keeps": ClaimOutcome.FAIL, "noisy gives": ClaimOutcome.FAIL,
     }  # fmt: skip
     compared = {
         (entry["explainer"], entry["on"]): entry["outcome"]
@@ -141,7 +155,11 @@ def test_own_explainers_are_told_apart(
 def test_what_was_found_is_tried_first_the_next_time(
     settings: Settings, explainers: Path, tmp_path: Path
 ) -> None:
-    mine = replace(settings, methods=("uniform",), explainers=(f"{explainers}:neighbours=gradcam",))
+    spec = f"{explainers}:neighbours=gradcam"
+    mine = replace(
+        settings, methods=("uniform",), explainers=(spec,), properties=("class-permutation",),
+        examples=10,
+    )  # fmt: skip
     kept = tmp_path / "kept"
     first = run_audit(mine, counterexamples=kept)
     bugs = [name for name, found in findings(first, "neighbours").items()
@@ -162,7 +180,8 @@ def test_the_same_run_twice_finds_the_same(settings: Settings) -> None:
     ("change", "said"),
     [
         ({"explainers": ("nothing.py:f",)}, "nothing"),
-        ({"checks": ("mprt",), "explainers": ("a.py:f",)}, "--explainer belongs"),
+        ({"checks": ("mprt",), "explainers": ("a.py:f",)}, "--explainer, --properties: of the"),
+        ({"properties": ("logit-scales",)}, "logit-scale"),
         ({"examples": 0}, "at least one example"),
         ({"explainer_budget": 0.0}, "budget above 0"),
     ],
@@ -179,7 +198,7 @@ def test_the_command(settings: Settings, explainers: Path, tmp_path: Path) -> No
     arguments = [
         "run", "--model", settings.model, "--images", str(settings.images), "--image-size", "32",
         "--preprocess", "0.5/0.5", "--num-images", "2", "--layer", "0", "--methods", "gradcam",
-        "--checks", "invariance", "--examples", "3",
+        "--checks", "invariance", "--examples", "3", "--properties", "determinism,class-permutation",
         "--explainer", f"{explainers}:neighbours=gradcam", "--out", str(out),
     ]  # fmt: skip
     done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
