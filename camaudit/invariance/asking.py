@@ -14,7 +14,7 @@ from camaudit.invariance.property import Verdict
 from camaudit.invariance.situation import Situation
 from camaudit.sites import find_site
 
-__all__ = ["PIXEL_NOISE", "agreement", "asked", "cells_of"]
+__all__ = ["PIXEL_NOISE", "agreement", "asked", "cells_of", "maps_of"]
 
 #: Methods that draw random numbers, and why they are violated where pixels change.
 PIXEL_NOISE = {
@@ -47,8 +47,14 @@ def cells_of(given: Situation) -> tuple[int, int]:
     """Cells (h, w) of the target layer; raises the errors of finding it."""
     if given.plan is not None:
         return given.plan.map_size
+    height, width = maps_of(given).shape[-2:]
+    return int(height), int(width)
+
+
+def maps_of(given: Situation) -> Tensor:
+    """What the target layer gives (1×K×h×w) for the first image."""
     example = given.images[:1]
     trunk = Trunk(given.model, find_site(given.model, given.layer, example))
     with torch.no_grad():
-        height, width = trunk(example.clone()).shape[-2:]
-    return int(height), int(width)
+        maps: Tensor = trunk(example.clone())
+    return maps

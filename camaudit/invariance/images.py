@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from torch import Tensor, nn
 
-from camaudit.invariance.asking import PIXEL_NOISE, agreement, asked, cells_of
+from camaudit.invariance.asking import PIXEL_NOISE, agreement, asked, cells_of, maps_of
 from camaudit.invariance.explainer import Explain
 from camaudit.invariance.property import EXACT, Parameters, Property, Verdict, prop
 from camaudit.invariance.situation import Situation
@@ -83,6 +83,20 @@ def constant_image(explain: Explain, given: Situation, parameters: Parameters) -
     return _finite_or_undefined(maps)
 
 
+def _above(_situation: Situation) -> SearchStrategy[Parameters]:
+    return st.fixed_dictionaries({"biased": st.booleans()})
+
+
+def _biased(given: Situation) -> nn.Module:
+    """`A ↦ A + ½` as a convolution."""
+    channels = int(maps_of(given).shape[1])
+    with torch.random.fork_rng(devices=[]):
+        above = nn.Conv2d(channels, channels, 1, groups=channels)
+    nn.init.constant_(above.weight, 1.0)
+    nn.init.constant_(above.get_parameter("bias"), 0.5)
+    return above.to(given.images)
+
+
 class Times(nn.Module):
     """`x ↦ factor · x`."""
 
@@ -101,18 +115,24 @@ class Times(nn.Module):
         source="every definition sums, projects or compares activations; zeros give zero",
         tolerance=EXACT,
         violated={
+            "fullgrad": "it adds up the biases of all layers, those above the target layer too",
             "rise": "it asks the model as a black box, and adds masks up whatever the layer holds",
             "uniform": "a control: it reads no activations",
             "random": "a control: it reads no activations",
             "gaussian": "a control: it reads no activations",
             "sobel": "a control: it reads the image alone",
         },
+        parameters=_above,
         rounding=False,
     ),
 )
-def zero_map(explain: Explain, given: Situation, _parameters: Parameters) -> Verdict:
-    """The largest value of the maps at a layer whose output was multiplied with 0."""
-    maps = asked(explain, rewired(given, Times(0.0), nn.Identity()))
+def zero_map(explain: Explain, given: Situation, parameters: Parameters) -> Verdict:
+    """The largest value of the maps at a layer whose output was multiplied with 0.
+
+    biased: a convolution above the layer adds something to every cell again.
+    """
+    above = _biased(given) if parameters["biased"] else nn.Identity()
+    maps = asked(explain, rewired(given, Times(0.0), above))
     verdict = _finite_or_undefined(maps)
     if verdict.fault is not None or verdict.difference is None:
         return verdict

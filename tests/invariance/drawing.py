@@ -59,6 +59,18 @@ def drawn(name: str, count: int, number: int = 0) -> tuple[Example, ...]:
     return tuple(found)
 
 
+@cache
+def rich(name: str, count: int) -> tuple[Example, ...]:
+    """Those `count` of some drawn examples whose maps hold most: cells, channels, images."""
+    return tuple(sorted(drawn(name, 8 * count, number=1), key=_content)[-count:])
+
+
+def _content(example: Example) -> int:
+    plan = example.drawn.plan
+    height, width = plan.map_size
+    return height * width * plan.map_channels * len(example.drawn.targets)
+
+
 def refuted(name: str, explain: Explain, count: int, number: int = 0) -> Counterexample | None:
     """The first of `count` drawn examples that does not hold."""
     for example in drawn(name, count, number):
