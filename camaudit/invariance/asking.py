@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from camaudit.cut import Trunk
+from camaudit.errors import LayerError, NotApplicableError
 from camaudit.invariance.compare import Difference, raw
 from camaudit.invariance.explainer import Explain
 from camaudit.invariance.property import Verdict
@@ -44,7 +45,7 @@ def agreement(
 
 
 def cells_of(given: Situation) -> tuple[int, int]:
-    """Cells (h, w) of the target layer; raises the errors of finding it."""
+    """Cells (h, w) of the target layer; raises the errors of :func:`maps_of`."""
     if given.plan is not None:
         return given.plan.map_size
     height, width = maps_of(given).shape[-2:]
@@ -52,9 +53,15 @@ def cells_of(given: Situation) -> tuple[int, int]:
 
 
 def maps_of(given: Situation) -> Tensor:
-    """What the target layer gives (1×K×h×w) for the first image."""
+    """What the target layer gives (1×K×h×w) for the first image.
+
+    Raises :class:`camaudit.errors.NotApplicableError` for a layer that gives no such maps.
+    """
     example = given.images[:1]
-    trunk = Trunk(given.model, find_site(given.model, given.layer, example))
-    with torch.no_grad():
-        maps: Tensor = trunk(example.clone())
+    try:
+        trunk = Trunk(given.model, find_site(given.model, given.layer, example))
+        with torch.no_grad():
+            maps: Tensor = trunk(example.clone())
+    except LayerError as error:
+        raise NotApplicableError(str(error)) from error
     return maps

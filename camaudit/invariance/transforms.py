@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from camaudit.cut import cut_at
-from camaudit.errors import NotApplicableError, UsageError
+from camaudit.errors import LayerError, NotApplicableError, UsageError
 from camaudit.invariance.networks import LAYER
 from camaudit.invariance.situation import Situation
 
@@ -144,8 +144,9 @@ def rewired(
     """The situation with a :class:`Rewired` model, whose target layer is `target`.
 
     back: a module, or the matrix (K×L) of a :class:`Mixed` one. folded: the matrix is multiplied
-    into the first Linear layer of the head, which then reads `target` directly. Raises the errors
-    of cutting the model, and :class:`UsageError` for `folded` where the network is not a drawn one.
+    into the first Linear layer of the head, which then reads `target` directly. Raises
+    :class:`NotApplicableError` where the model cannot be cut at its layer, and :class:`UsageError`
+    for `folded` where the network is not a drawn one.
     """
     if isinstance(back, Tensor):
         back = back.to(given.images)
@@ -156,7 +157,10 @@ def rewired(
     elif given.plan is not None:
         trunk, read = given.model.get_submodule(LAYER), given.model.get_submodule("head")
     else:
-        cut = cut_at(given.model, given.layer, given.images[:1])
+        try:
+            cut = cut_at(given.model, given.layer, given.images[:1])
+        except LayerError as error:
+            raise NotApplicableError(f"the model cannot be rewired: {error}") from error
         trunk, read = cut.trunk, cut.head
     back = Mixed(back) if isinstance(back, Tensor) else back
     return given.changed(model=Rewired(trunk, target, back, read).eval(), layer="target")

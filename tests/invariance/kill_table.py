@@ -38,9 +38,9 @@ def row(task: tuple[str, tuple[str, ...], Search]) -> Row:
     return name, tuple(each for each in found if spared(mutant.claims, each, search) is None)
 
 
-def made(names: Sequence[str], columns: Sequence[str], search: Search, workers: int) -> Table:
-    """The rows of these mutants; a line to standard error for each that is done."""
-    tasks = [(name, tuple(columns), search) for name in names]
+def made(asked: Table, search: Search, workers: int) -> Table:
+    """What kills each mutant among what is asked; a line to standard error for each row."""
+    tasks = [(name, columns, search) for name, columns in asked.items()]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         return dict(_told(pool.imap_unordered(row, tasks), len(tasks)))
 
@@ -71,7 +71,9 @@ def python(found: Table) -> str:
 
 
 def _wrapped(name: str, columns: tuple[str, ...]) -> str:
-    """One entry, a property a line."""
+    """One entry: a property a line, or all of it on one."""
+    if len(columns) == 1:
+        return f"    {_quoted(name)}: ({_quoted(columns[0])},),"
     lines = [f"        {_quoted(column)}," for column in columns]
     return "\n".join([f"    {_quoted(name)}: (", *lines, "    ),"])
 
@@ -124,20 +126,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("mutants", nargs="*", help="their names; all by default")
     parser.add_argument("--properties", nargs="*", help="these alone, added to what is known")
+    parser.add_argument("--known", action="store_true", help="only what is in the table already")
     parser.add_argument("--examples", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args(arguments)
-    columns = given.properties or killers()
+    columns = tuple(given.properties or killers())
     for column in columns:
         if column != CONFORMANCE:
             PROPERTIES[column]  # an unknown name is refused, with the near ones
+    known = {
+        name: tuple(by for by in KILLED_BY.get(name, ()) if by in killers()) for name in MUTANTS
+    }
+    asked = dict.fromkeys(given.mutants or MUTANTS, columns)
+    if given.known:
+        asked = {name: tuple(by for by in known[name] if by in columns) for name in asked}
     search = Search(examples=given.examples, seed=given.seed, shrink=False)
-    new = made(given.mutants or list(MUTANTS), columns, search, given.workers)
-    known = {name: by for name, by in KILLED_BY.items() if name in MUTANTS}
-    for name, found in new.items():
-        others = [by for by in known.get(name, ()) if by not in columns and by in killers()]
-        known[name] = (*others, *found)
+    for name, found in made(asked, search, given.workers).items():
+        known[name] = (*(by for by in known[name] if by not in columns), *found)
     rows = ordered(known)
     PYTHON.write_text(python(rows), encoding="utf-8")
     PAGE.write_text(page(rows), encoding="utf-8")

@@ -11,9 +11,12 @@ from camaudit.invariance import (
     Drawn,
     Explain,
     Head,
+    Outcome,
     Plan,
+    Search,
     Stage,
     checked,
+    examine,
     registered,
 )
 from camaudit.invariance.images import Times, shifted
@@ -79,14 +82,25 @@ def test_an_undefined_map_says_nothing() -> None:
     """AblationCAM divides by a score of 0: a model without biases, all zeros."""
     plan = Plan(stages=(Stage(kernel=2),), head=Head(hidden=(2,)), height=3, width=3)
     given = Drawn(plan=plan, targets=(0,)).situation()
-    verdict = PROPERTIES["zero-map"].function(registered("ablationcam"), given, {})
+    verdict = PROPERTIES["zero-map"].function(registered("ablationcam"), given, {"biased": False})
     assert verdict.says_nothing
 
 
-def test_maps_are_looked_at_where_the_layer_is_named_by_its_run() -> None:
-    """A user's own model has no plan: its cells are found by running it."""
+def test_cells_of_a_users_own_model_are_found_by_running_it() -> None:
     given = drawn("map-range", 3)[2].drawn.situation()
     own = seen(given, lambda images: images)
     assert own.plan is None
     verdict = PROPERTIES["map-range"].function(registered("gradcam"), own, {})
     assert verdict.holds(0.0)
+
+
+@pytest.mark.parametrize("name", ["zero-map", "map-range", "flip-horizontal"])
+def test_a_layer_that_gives_no_maps_is_no_fault_of_the_explainer(name: str) -> None:
+    def black_box(_model: nn.Module, _layer: str, images: Tensor, _targets: Tensor) -> Tensor:
+        return images.abs().sum(dim=1)
+
+    given = drawn("map-range", 3)[2].drawn.situation()
+    own = given.changed(model=given.model, layer="head")
+    found = examine(name, black_box, own=own, search=Search(examples=2))
+    assert found.outcome is Outcome.NOT_APPLICABLE
+    assert "head" in str(found.reason)

@@ -15,7 +15,7 @@ from tests.invariance.mutants import MUTANTS
 #: A search ends at the first counterexample; conformance compares all of its networks.
 SEARCH = Search(examples=40, shrink=False)
 COMPARED = Search(examples=6, shrink=False)
-SPARED = Search(examples=6, shrink=False)
+SPARED = Search(examples=3, shrink=False)
 #: That right explainers conform is tested beside them.
 CONFORMING = {(claims, CONFORMANCE) for claims in LITERAL}
 
