@@ -74,7 +74,7 @@ def settings(factory: Path, photographs: Path) -> Settings:
 
 
 def claims(outcome: Outcome) -> dict[str, ClaimOutcome]:
-    """By explainer and by what is claimed of it: "keeps" its properties, "gives" a method's maps."""
+    """By explainer and what is claimed of it: it "keeps" properties, "gives" a method's maps."""
     words = [(claim.statement.split()[:2], claim.outcome) for claim in outcome.results.claims]
     return {" ".join(first): found for first, found in words}
 
@@ -198,7 +198,8 @@ def test_the_command(settings: Settings, explainers: Path, tmp_path: Path) -> No
     arguments = [
         "run", "--model", settings.model, "--images", str(settings.images), "--image-size", "32",
         "--preprocess", "0.5/0.5", "--num-images", "2", "--layer", "0", "--methods", "gradcam",
-        "--checks", "invariance", "--examples", "3", "--properties", "determinism,class-permutation",
+        "--checks", "invariance", "--examples", "3",
+        "--properties", "determinism,class-permutation",
         "--explainer", f"{explainers}:neighbours=gradcam", "--out", str(out),
     ]  # fmt: skip
     done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
