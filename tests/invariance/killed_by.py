@@ -428,6 +428,12 @@ KILLED_BY: dict[str, tuple[str, ...]] = {
         "map-range",
         "conformance",
     ),
+    "gradcam-positive-weights": (
+        "linear-split",
+        "linear-merge",
+        "implementation",
+    ),
+    "gradcam-first-child": ("containers",),
     "scorecam-raw-masks": ("conformance",),
     "scorecam-joint-masks": (
         "dead-channel",
