@@ -87,8 +87,13 @@ class Comparison:
 
     def unstable(self, case: Case) -> bool:
         """Whether rounding alone moves the reference's maps as far as a difference that counts."""
-        given = self.own if case.drawn is None else case.drawn.situation()
-        return given is not None and moved_by_rounding(self.reference, given, case.pair.bound)
+        if case.drawn is not None:
+            given = case.drawn.situation()
+        elif self.own is not None:
+            given = _copied(self.own)
+        else:
+            return False
+        return moved_by_rounding(self.reference, given, case.pair.bound)
 
     def _compared(
         self, drawn: Drawn | None, given: Situation, theirs: Situation, size: int
