@@ -88,7 +88,11 @@ def test_commands_shown_parse() -> None:
         command, rest = cli.commands[words[1]], words[2:]
         while isinstance(command, click.Group):
             command, rest = command.commands[rest[0]], rest[1:]
-        options = {option for parameter in command.params for option in parameter.opts}
+        options = {
+            option
+            for parameter in command.params
+            for option in (*parameter.opts, *parameter.secondary_opts)
+        }
         assert {word for word in words if word.startswith("--")} <= options
 
 

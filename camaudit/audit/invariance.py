@@ -26,6 +26,7 @@ __all__ = ["InvarianceFindings", "audit_invariance", "foreign_explainers"]
 
 OWN_IMAGES = 2  #: images of the subject that its explainers are tested on
 _INVARIANCE = "invariance"
+_WITHOUT_MAPS = ("failing-model", "hygiene-error")  # an explainer that only raises satisfies them
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +46,9 @@ class InvarianceFindings:
     @property
     def failed(self) -> bool:
         """Whether an explainer never gave maps that could be compared."""
-        findings = self.invariance["findings"]
-        return any(
-            all(f["outcome"] == Outcome.FAULT.value for f in findings if f["explainer"] == name)
-            for name in {f["explainer"] for f in findings}
-        )
+        findings = [f for f in self.invariance["findings"] if f["property"] not in _WITHOUT_MAPS]
+        faulty = {f["explainer"] for f in findings if f["outcome"] == Outcome.FAULT.value}
+        return bool(faulty - {f["explainer"] for f in findings if f["examples"]})
 
 
 def foreign_explainers(settings: Settings) -> list[ExplainerSpec]:

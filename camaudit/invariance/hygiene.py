@@ -204,10 +204,11 @@ def after_error(explain: Explain, given: Situation, parameters: Parameters) -> V
             classes = int(own.logits().shape[1])
             own = own.changed(targets=torch.full_like(own.targets, classes))
         else:
-            own = after(own, failing)
-            asked(explain, own)
+            asked(explain, after(own, failing))
             if not failing.passes:
                 return Verdict(None)
+            # another module, for an explainer may need fewer passes of one that it knows
+            own = after(own, failing)
         fails_at = 1 + int(parameters["place"] * failing.passes)
         _require_idle(own, aspects)
         before = taken(own, aspects)

@@ -10,7 +10,7 @@ from tests.invariance.claims import CLAIMS
 from tests.invariance.table import measured, parts, resnet
 
 DOCS = Path(__file__).parents[2] / "docs" / "conformance.md"
-EXAMPLES = 50
+EXAMPLES = 20
 
 
 def put(text: str, name: str, part: str) -> str:

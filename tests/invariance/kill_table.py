@@ -98,8 +98,9 @@ where it finds a bug or a fault in it, and none in the right explainer; a violat
 has by its definition does not count. Conformance kills it where the maps differ from the method's,
 or are equal up to just the post-processing that the fault is.
 
-`python -m tests.invariance.kill_table` makes these tables; the tests put every mutant to the first
-of its row. A property that is not in a row may still find the fault with more examples."""
+The tests put every mutant to the first of its row. The rows come from several runs, and not every
+mutant was put to every property in them: one that is not in a row may still find the fault.
+`python -m tests.invariance.kill_table` puts all to all, and writes these tables anew."""
 
 
 def page(found: Table) -> str:
