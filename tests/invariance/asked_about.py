@@ -27,7 +27,7 @@ class Question:
 
 @dataclass(eq=False)
 class Spy:
-    """An explainer that answers with ones, and keeps what it was asked."""
+    """An explainer that shows the score everywhere, and keeps what it was asked."""
 
     questions: list[Question] = field(default_factory=list)
 
@@ -38,7 +38,7 @@ class Spy:
             logits = model(images)
         handle.remove()
         self.questions.append(Question(model, layer, found[-1], logits, targets))
-        return images.new_ones(len(images), 2, 2)
+        return self.questions[-1].scores[:, None, None].repeat(1, 2, 2)
 
 
 def questions(name: str, example: Example, *, own: bool = False) -> list[Question]:
