@@ -11,7 +11,7 @@ from camaudit.cut import Cut, cut_at
 from camaudit.methods import MethodCall, method_call
 from camaudit.recent import Recent
 
-__all__ = ["LIGHT", "Explain", "Registered", "light", "registered"]
+__all__ = ["LIGHT", "Cuts", "Explain", "Registered", "light", "registered"]
 
 #: (model in eval mode, layer name, images N×C×H×W, targets N) → maps N×h×w or N×H×W.
 Explain = Callable[[nn.Module, str, Tensor, Tensor], Tensor]
@@ -30,19 +30,34 @@ LIGHT = {
 }
 
 
+class Cuts:
+    """The cuts of the last model: a property asks about the same one several times."""
+
+    def __init__(self) -> None:
+        self._model: nn.Module | None = None
+        self._cuts: Recent[Cut] = Recent()
+
+    def of(self, model: nn.Module, layer: str, example: Tensor) -> Cut:
+        """The cut of `model` at `layer`; raises the errors of :func:`camaudit.cut.cut_at`."""
+        if model is not self._model:
+            self._model, self._cuts = model, Recent()
+        return self._cuts.get(layer, example, lambda: cut_at(model, layer, example))
+
+
 class Registered:
     """A registered method as an explainer; its seed is always the same.
 
-    A wall stays a part of the model: the map is taken from the layer, before the wall. The cuts of
-    the last model are kept, for a property asks about the same one several times.
+    A wall stays a part of the model: the map is taken from the layer, before the wall. Methods
+    that are asked about the same models in turn may share their `cuts`.
     """
 
-    def __init__(self, call: MethodCall, *, seed: int = 0, batch_size: int = 16) -> None:
+    def __init__(
+        self, call: MethodCall, *, seed: int = 0, batch_size: int = 16, cuts: Cuts | None = None
+    ) -> None:
         self.call = call
         self.seed = seed
         self.batch_size = batch_size
-        self._model: nn.Module | None = None
-        self._cuts: Recent[Cut] = Recent()
+        self._cuts = Cuts() if cuts is None else cuts
 
     @property
     def __name__(self) -> str:
@@ -50,10 +65,7 @@ class Registered:
 
     def __call__(self, model: nn.Module, layer: str, images: Tensor, targets: Tensor) -> Tensor:
         """Raw maps; raises what cutting, capturing and the method raise."""
-        if model is not self._model:
-            self._model, self._cuts = model, Recent()
-        example = images[:1]
-        cut = self._cuts.get(layer, example, lambda: cut_at(model, layer, example))
+        cut = self._cuts.of(model, layer, images[:1])
         found = capture(cut, images, targets=targets, batch_size=self.batch_size)
         return self.call(found, seed=self.seed)
 

@@ -26,6 +26,7 @@ class Fault(StrEnum):
     WRONG_TYPE = "wrong type"
     OTHER_DEVICE = "other device"
     TOO_SLOW = "too slow"
+    NONDETERMINISTIC = "nondeterministic"
 
 
 class FaultError(Exception):

@@ -11,6 +11,7 @@ from camaudit.errors import UsageError
 from camaudit.invariance.choice import Gap
 from camaudit.invariance.conformance import Conformance, Mismatch, conformance
 from camaudit.invariance.explainer import Explain
+from camaudit.invariance.guard import Fault
 from camaudit.invariance.property import PROPERTIES
 from camaudit.invariance.run import Counterexample, Finding, Outcome, Search, examine
 from camaudit.invariance.situation import Situation
@@ -22,7 +23,6 @@ __all__ = ["DETERMINISM", "InvarianceResult", "Options", "Progress", "Tested", "
 
 #: The property that is tested first: without it no two maps can be compared.
 DETERMINISM = "determinism"
-NONDETERMINISTIC = "nondeterministic"
 CONFORMANCE = "conformance"  #: what a program is called that repeats a mismatch
 
 
@@ -320,7 +320,7 @@ class _Run:
 def _untested(name: str) -> Finding:
     return Finding(
         property=name, outcome=Outcome.FAULT, examples=0, degenerate=0, unstable=0, passed_over=0,
-        fault=NONDETERMINISTIC,
+        fault=Fault.NONDETERMINISTIC,
         reason="its maps differ from run to run, so no two maps can be compared",
     )  # fmt: skip
 

@@ -24,7 +24,17 @@ from camaudit.invariance.strategies import situations
 #: Examples in a row that are passed over before a search without any other is given up.
 PATIENCE = 40
 
-__all__ = ["Counterexample", "Finding", "Outcome", "Search", "examine", "replayed"]
+__all__ = [
+    "Counterexample",
+    "Finding",
+    "Outcome",
+    "RefutedError",
+    "Search",
+    "Trial",
+    "cases",
+    "examine",
+    "replayed",
+]
 
 
 class Outcome(StrEnum):
@@ -102,7 +112,7 @@ class _GivenUp(BaseException):
     """No example will come that the property or the explainer applies to."""
 
 
-class _RefutedError(Exception):
+class RefutedError(Exception):
     """An example that does not hold."""
 
     def __init__(self, found: Counterexample, fault: str | None = None) -> None:
@@ -112,7 +122,7 @@ class _RefutedError(Exception):
 
 
 @dataclass(eq=False)
-class _Trial:
+class Trial:
     """Examples of one property put to one explainer, and what became of them."""
 
     name: str
@@ -140,7 +150,7 @@ class _Trial:
             return self._pass_over(str(error))
         except FaultError as error:
             found = Counterexample(example, parameters, None, str(error), error.trace)
-            raise _RefutedError(found, error.fault.value) from error
+            raise RefutedError(found, error.fault.value) from error
         return self._judge(verdict, situation, parameters, example)
 
     @property
@@ -172,7 +182,7 @@ class _Trial:
         if verdict.holds(bound):
             return True
         message = verdict.fault or f"differs by {verdict.difference:.3g}, allowed {bound:g}"
-        raise _RefutedError(Counterexample(example, parameters, verdict.difference, message))
+        raise RefutedError(Counterexample(example, parameters, verdict.difference, message))
 
     def _unstable(self, verdict: Verdict, situation: Situation, bound: float) -> bool:
         if verdict.fault is not None or not self.info.rounding:
@@ -203,14 +213,14 @@ def examine(
     search = search or Search()
     info = PROPERTIES[name].info
     guarded = Guarded(explain, budget=search.budget)
-    trial = _Trial(name, guarded)
+    trial = Trial(name, guarded)
     started = time.perf_counter()
-    refuted: _RefutedError | None = None
+    refuted: RefutedError | None = None
     try:
         for example in known:
             trial.put(example.drawn.situation(), example.parameters, example)
         _search(trial, search, own)
-    except _RefutedError as error:
+    except RefutedError as error:
         refuted = error
     expected = info.violated.get(method) if method is not None else None
     return Finding(
@@ -227,13 +237,13 @@ def examine(
 def replayed(name: str, explain: Explain, example: Example) -> Counterexample | None:
     """What is wrong with one example, or None where it holds, or says nothing."""
     try:
-        _Trial(name, Guarded(explain)).put(example.drawn.situation(), example.parameters, example)
-    except _RefutedError as error:
+        Trial(name, Guarded(explain)).put(example.drawn.situation(), example.parameters, example)
+    except RefutedError as error:
         return error.found
     return None
 
 
-def _ended(trial: _Trial, refuted: _RefutedError | None, expected: str | None) -> dict[str, Any]:
+def _ended(trial: Trial, refuted: RefutedError | None, expected: str | None) -> dict[str, Any]:
     if refuted is not None and refuted.fault is not None:
         found = refuted.found
         return {
@@ -253,9 +263,9 @@ def _ended(trial: _Trial, refuted: _RefutedError | None, expected: str | None) -
     return {"outcome": Outcome.HOLDS}
 
 
-def _search(trial: _Trial, search: Search, own: Situation | None) -> None:
-    """Draw examples until one is refuted, and shrink it; raises :class:`_RefutedError`."""
-    best: list[_RefutedError] = []
+def _search(trial: Trial, search: Search, own: Situation | None) -> None:
+    """Draw examples until one is refuted, and shrink it; raises :class:`RefutedError`."""
+    best: list[RefutedError] = []
 
     @seed(search.seed)
     @settings(
@@ -267,14 +277,14 @@ def _search(trial: _Trial, search: Search, own: Situation | None) -> None:
         report_multiple_bugs=False,
         print_blob=False,
     )
-    @given(_cases(trial.info, own))
+    @given(cases(trial.info, own))
     def run(case: tuple[Situation, dict[str, Any], Example | None]) -> None:
         try:
             if not trial.put(*case):
                 if trial.hopeless:
                     raise _GivenUp
                 reject()
-        except _RefutedError as error:
+        except RefutedError as error:
             best.append(error)
             raise
 
@@ -290,9 +300,10 @@ def _search(trial: _Trial, search: Search, own: Situation | None) -> None:
 
 
 @st.composite
-def _cases(
+def cases(
     draw: st.DrawFn, info: Property, own: Situation | None
 ) -> tuple[Situation, dict[str, Any], Example | None]:
+    """Situations of the property's kind (or `own`), its parameters, and both as plain values."""
     if own is not None:
         return own, draw(info.parameters(own)), None
     drawn = draw(situations(**info.limits))

@@ -1,0 +1,154 @@
+"""The long profile: `python -m tests.invariance.long_run` puts 10 000 examples to each property.
+
+Examples are (network, images, method): what is drawn is put to every registered method that must
+satisfy the property, until together they have judged `--examples` that say something. A method
+that violates it by its definition is asked until it does, and is not counted. Nothing is shrunk:
+what refutes a method is written down as it was drawn. A property that is in `--out` already, with
+the same settings, is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from hypothesis import HealthCheck, Phase, given, reject, seed, settings
+
+from camaudit.invariance import PROPERTIES, Example, Registered, Situation, answers, hygiene
+from camaudit.invariance.explainer import Cuts, light
+from camaudit.invariance.guard import Guarded
+from camaudit.invariance.run import RefutedError, Trial, cases
+from camaudit.methods import method_call, method_names
+
+#: They watch what an explainer does to a model: none may find another's cut of it.
+WATCHING = {hygiene.__name__, answers.__name__}
+MOST = 10  # times as many draws as would do if all of them said something
+
+
+class _EnoughError(BaseException):
+    """All examples are there."""
+
+
+@dataclass(eq=False)
+class Count:
+    """What became of the examples of one property."""
+
+    name: str
+    examples: int
+    trials: dict[str, Trial]
+    draws: int = 0
+    refuted: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def judged(self) -> int:
+        """Examples that say something, of methods that must satisfy the property."""
+        violated = PROPERTIES[self.name].info.violated
+        return sum(t.examples for method, t in self.trials.items() if method not in violated)
+
+    def put(self, situation: Situation, parameters: dict[str, Any], example: Example) -> bool:
+        """One draw to every method that is not refuted yet: whether it said anything."""
+        self.draws += 1
+        told = False
+        for method, trial in self.trials.items():
+            if method in self.refuted:
+                continue
+            try:
+                told |= trial.put(situation, parameters, example)
+            except RefutedError as error:
+                told = True
+                self.refuted[method] = {
+                    "message": error.found.message,
+                    "trace": error.found.trace,
+                    "example": example.to_dict(),
+                }
+        if self.judged >= self.examples or self.draws >= MOST * self.examples / len(self.trials):
+            raise _EnoughError
+        return told
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        violated = PROPERTIES[self.name].info.violated
+        trials = self.trials.values()
+        return {
+            "examples": self.judged,
+            "draws": self.draws,
+            "degenerate": sum(trial.degenerate for trial in trials),
+            "unstable": sum(trial.unstable for trial in trials),
+            "passed_over": sum(trial.passed_over for trial in trials),
+            "silent": [m for m, t in self.trials.items() if not t.examples],
+            "confirmed": [m for m in violated if m in self.refuted],
+            "not_confirmed": [m for m in violated if m not in self.refuted],
+            "bugs": {m: found for m, found in self.refuted.items() if m not in violated},
+        }
+
+
+def counted(name: str, examples: int, number: int) -> dict[str, Any]:
+    """Put `examples` examples of the property `name`, drawn from the seed `number`."""
+    shared = None if PROPERTIES[name].function.__module__ in WATCHING else Cuts()
+    count = Count(name, examples, {m: Trial(name, _explainer(m, shared)) for m in method_names()})
+
+    @seed(number)
+    @settings(
+        max_examples=MOST * examples, database=None, deadline=None, phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck), print_blob=False,
+    )  # fmt: skip
+    @given(cases(PROPERTIES[name].info, None))
+    def run(case: tuple[Situation, dict[str, Any], Example]) -> None:
+        if not count.put(*case):
+            reject()
+
+    started = time.perf_counter()
+    try:
+        run()
+    except _EnoughError:
+        pass
+    return {**count.to_dict(), "seconds": round(time.perf_counter() - started, 1)}
+
+
+def _explainer(method: str, cuts: Cuts | None) -> Guarded:
+    return Guarded(Registered(light(method_call(method)), cuts=cuts))
+
+
+def _task(task: tuple[str, int, int]) -> tuple[str, dict[str, Any]]:
+    torch.set_num_threads(1)  # networks this small are slower on many
+    return task[0], counted(*task)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is not in the file yet; 1 where a method is refuted that should not be."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("properties", nargs="*", help="their names; all by default")
+    parser.add_argument("--examples", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=Path("long-run.json"))
+    given = parser.parse_args(arguments)
+    names = [PROPERTIES[name].name for name in given.properties or PROPERTIES]
+    settings_ = {"examples": given.examples, "seed": given.seed}
+    kept = json.loads(given.out.read_text()) if given.out.exists() else {**settings_, "found": {}}
+    if {key: kept[key] for key in settings_} != settings_:
+        parser.error(f"{given.out} holds a run of other settings: choose another --out")
+    found = kept["found"]
+    tasks = [(name, given.examples, given.seed) for name in names if name not in found]
+    started = time.perf_counter()
+    with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
+        for done, (name, result) in enumerate(pool.imap_unordered(_task, tasks), start=1):
+            found[name] = result
+            given.out.write_text(json.dumps(kept, indent=1))
+            spent = time.perf_counter() - started
+            left = spent / done * (len(tasks) - done)
+            shown = {key: value for key, value in result.items() if key != "confirmed"}
+            print(f"{done}/{len(tasks)} {name}: {shown}; {left:.0f} s left", flush=True)
+    return 1 if any(found[name]["bugs"] for name in names) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
