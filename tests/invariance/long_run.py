@@ -15,6 +15,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,10 +107,8 @@ def counted(name: str, examples: int, number: int) -> dict[str, Any]:
             reject()
 
     started = time.perf_counter()
-    try:
+    with suppress(_EnoughError):
         run()
-    except _EnoughError:
-        pass
     return {**count.to_dict(), "seconds": round(time.perf_counter() - started, 1)}
 
 
