@@ -17,16 +17,6 @@ from camaudit.invariance import (
     situations,
 )
 
-#: Methods whose cost is a number of samples, with few of them.
-LIGHT = {
-    "rise": "rise(masks=6)",
-    "opticam": "opticam(steps=2)",
-    "sscam": "sscam(samples=2)",
-    "iscam": "iscam(steps=2)",
-    "smoothgradcam++": "smoothgradcam++(samples=2)",
-    "augmentedgradcam++": "augmentedgradcam++(samples=2)",
-}
-
 
 class _EnoughError(BaseException):
     """All examples are there."""
@@ -57,18 +47,6 @@ def drawn(name: str, count: int, number: int = 0) -> tuple[Example, ...]:
         collect()
     assert len(found) == count, f"{name}: only {len(found)} examples"
     return tuple(found)
-
-
-@cache
-def rich(name: str, count: int) -> tuple[Example, ...]:
-    """Those `count` of some drawn examples whose maps hold most: cells, channels, images."""
-    return tuple(sorted(drawn(name, 8 * count, number=1), key=_content)[-count:])
-
-
-def _content(example: Example) -> int:
-    plan = example.drawn.plan
-    height, width = plan.map_size
-    return height * width * plan.map_channels * len(example.drawn.targets)
 
 
 def refuted(name: str, explain: Explain, count: int, number: int = 0) -> Counterexample | None:

@@ -11,8 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from camaudit.invariance import PROPERTIES, Example, registered, replayed
-from tests.invariance.drawing import LIGHT, drawn
+from camaudit.invariance import PROPERTIES, Example, Registered, replayed
+from camaudit.invariance.explainer import light
+from camaudit.methods import method_call
+from tests.invariance.drawing import drawn
 
 FILE = Path(__file__).with_suffix(".json")
 SEEDS = range(12)
@@ -36,7 +38,7 @@ def counterexamples(name: str) -> dict[str, Example]:
 
 def is_refuted(name: str, method: str, example: Example) -> bool:
     """Whether the example does not hold for a registered method."""
-    return replayed(name, registered(LIGHT.get(method, method)), example) is not None
+    return replayed(name, Registered(light(method_call(method))), example) is not None
 
 
 def search(name: str) -> list[dict[str, Any]]:
