@@ -47,6 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"errors", "importing", "sites"},
     "report": {"errors", "files", "types"},
     "schema": set(),
+    "gates": {"errors", "files", "types", "metrics.statistics", "schema"},
     "audit": {
         "", "errors", "types", "maps", "sites", "cut", "capture", "engine", "methods", "walls",
         "metrics", "data", "models", "report.gallery", "report.names", "report.sanity_pictures",
@@ -56,7 +57,9 @@ ALLOWED: dict[str, set[str]] = {
         "", "errors", "files", "cut", "data", "initialisation", "models", "walls", "report.curves",
         "report.figures", "report.html", "report.writing",
     },
-    "commands": {"", "errors", "types", "data", "console", "audit", "report", "training"},
+    "commands": {
+        "", "errors", "types", "data", "console", "audit", "gates", "report", "schema", "training",
+    },
     "console": {"methods", "report", "types"},
     "cli": {"", "errors", "types", "commands", "console", "audit", "report"},
     "__main__": {"cli"},
@@ -65,7 +68,8 @@ ALLOWED: dict[str, set[str]] = {
 
 #: These never import torch, so that they work from records alone or answer at once.
 TORCH_FREE = {
-    "errors", "types", "files", "registry", "importing", "report", "schema", "cli", "", "__main__",
+    "errors", "types", "files", "registry", "importing", "report", "schema", "gates", "cli", "",
+    "__main__",
 }  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Gates: a policy, a run's records, and whether explanations may ship. Nothing here loads torch."""
