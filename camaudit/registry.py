@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -51,6 +52,15 @@ class Registry(Mapping[str, Entry[F, M]]):
             return function
 
         return decorate
+
+    @contextmanager
+    def including(self, name: str, info: M, function: F) -> Iterator[None]:
+        """Within the context `function` is registered too; raises as :meth:`register` does."""
+        self.register(name, info)(function)
+        try:
+            yield
+        finally:
+            del self._entries[name]
 
     def __getitem__(self, name: str) -> Entry[F, M]:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 import camaudit
 from camaudit.audit.clock import Clock
+from camaudit.audit.foreign import foreign_methods
 from camaudit.audit.images import AuditImages, audit_images, data_size, open_data
 from camaudit.audit.invariance import InvarianceFindings, audit_invariance, foreign_explainers
 from camaudit.audit.loop import Loop, Progress, Silent, batch_tensor
@@ -19,6 +20,7 @@ from camaudit.audit.settings import INVARIANCE, Settings
 from camaudit.audit.subject import Subject, WalledSubject, build_subject, load_subject
 from camaudit.audit.summary import summarise, summarise_data
 from camaudit.audit.verifying import verified_zone
+from camaudit.invariance.loading import ExplainerSpec
 from camaudit.methods import method_call, select
 from camaudit.metrics.statistics import LEVEL, MINIMUM, RESAMPLES
 from camaudit.report.gallery import GalleryImage
@@ -93,10 +95,20 @@ def run_audit(
     zone refuted by its verification, logits that are not finite). A method that fails on its own
     is recorded with status "error" and does not end the run.
     """
-    progress = progress or Silent()
-    clock = Clock()
-    methods = _selected(settings)
     foreign = foreign_explainers(settings)
+    with foreign_methods(foreign):
+        return _audited(settings, foreign, progress or Silent(), counterexamples)
+
+
+def _audited(
+    settings: Settings,
+    foreign: Sequence[ExplainerSpec],
+    progress: Progress,
+    counterexamples: Path | None,
+) -> Outcome:
+    clock = Clock()
+    registered = _selected(settings)
+    methods = [*registered, *(spec.name for spec in foreign)]
     data = open_data(settings.data)
     if settings.image_size is None and settings.trained is None and settings.wall != "vgg16":
         settings = replace(settings, image_size=data_size(data))
@@ -126,7 +138,7 @@ def run_audit(
     if INVARIANCE in settings.checks:
         with clock.measure("invariance"):
             found.invariance = audit_invariance(
-                settings, subject, images.images, methods, foreign, progress,
+                settings, subject, images.images, registered, foreign, progress,
                 counterexamples=counterexamples,
             )  # fmt: skip
     return _outcome(found)

@@ -59,7 +59,7 @@ class Settings:
         sanity checks, on all images, and in the invariance check on the model itself.
     permuted: the model trained on permuted labels, for data randomisation: `trained:DIR`, or a
         weights file for the subject's architecture.
-    explainers: explainers of the user's own for the invariance check, each
+    explainers: explainers of the user's own, beside the methods in every check, each
         `package.module:function` or `path/file.py:function`, with `=METHOD` behind it where it
         claims to be a registered method.
     properties: of the invariance check, by name; None for all.
@@ -153,12 +153,8 @@ class Settings:
                 "model with one trained on permuted labels (camaudit train --permute-labels makes "
                 "it)"
             )
-        given = {"--explainer": self.explainers, "--properties": self.properties}
-        wrong = [name for name, value in given.items() if value]
-        if wrong and INVARIANCE not in self.checks:
-            raise UsageError(
-                f"{', '.join(wrong)}: of the check invariance; add invariance to --checks"
-            )
+        if self.properties and INVARIANCE not in self.checks:
+            raise UsageError("--properties: of the check invariance; add invariance to --checks")
         self.sanity  # noqa: B018 - options that cannot be are refused now
         self.invariance  # noqa: B018 - the same
         if not self.walled:

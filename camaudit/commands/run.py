@@ -214,9 +214,9 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
     "explainers",
     multiple=True,
     metavar="SPEC[=METHOD]",
-    help="Of invariance: an explainer of your own, package.module:function or "
+    help="An explainer of your own, beside the methods in every check: package.module:function or "
     "path/file.py:function, called with (model, layer, images, targets); it returns N maps. With "
-    "=METHOD it is compared with that method too. May be repeated.",
+    "=METHOD invariance compares it with that method too. May be repeated.",
 )
 @click.option(
     "--properties",

@@ -31,6 +31,7 @@ Family = Literal[
     "decomposition",
     "perturbation",
     "multi-layer",
+    "foreign",
     "control",
 ]
 FAMILIES: tuple[Family, ...] = get_args(Family)

@@ -19,10 +19,10 @@ _Table = tuple[Any, Any]
 class Originals:
     """The state of `modules` when this is made; the context gives it back, also after Ctrl-C.
 
-    Kept are the entries of each one (parameters, buffers, submodules, attributes and what
-    stands in its lists) by identity, and their tensors by value: one copy of each storage, those
-    of the tensors in `without` left out. An initialiser or a parametrisation may thus replace a
-    tensor, or its memory, and not only overwrite it.
+    Kept are the entries of each one (parameters, buffers, submodules, attributes, hooks and what
+    stands in its lists and dictionaries) by identity, and their tensors by value: one copy of each
+    storage, those of the tensors in `without` left out. An initialiser or a parametrisation may
+    thus replace a tensor, or its memory, and not only overwrite it.
     """
 
     def __init__(self, modules: Iterable[nn.Module], *, without: Iterable[Tensor] = ()) -> None:
@@ -187,9 +187,12 @@ def _tables(module: nn.Module) -> Iterator[_Table]:
     attributes = vars(module)
     for table in (attributes, module._parameters, module._buffers, module._modules):
         yield table, dict(table)
+    known = (module._parameters, module._buffers, module._modules)
     for value in attributes.values():
         if isinstance(value, list):
             yield value, list(value)
+        elif isinstance(value, dict) and not any(value is table for table in known):
+            yield value, dict(value)  # the tables of hooks are such
 
 
 def _held(tables: list[_Table]) -> Iterator[Tensor]:

@@ -180,7 +180,7 @@ def test_the_same_run_twice_finds_the_same(settings: Settings) -> None:
     ("change", "said"),
     [
         ({"explainers": ("nothing.py:f",)}, "nothing"),
-        ({"checks": ("mprt",), "explainers": ("a.py:f",)}, "--explainer, --properties: of the"),
+        ({"checks": ("mprt",), "explainers": ("a.py:f",)}, "--properties: of the check"),
         ({"properties": ("logit-scales",)}, "logit-scale"),
         ({"examples": 0}, "at least one example"),
         ({"explainer_budget": 0.0}, "budget above 0"),
