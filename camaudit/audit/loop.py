@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from camaudit.audit.images import AuditImages
+from camaudit.audit.live import stacked
 from camaudit.audit.scoring import score_pair
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, WalledSubject
@@ -58,7 +59,10 @@ class Silent:
 
 def batch_tensor(subject: Subject, images: Sequence[StackImage]) -> Tensor:
     """The images as the subject reads them: N×3×H×W, standardised, its dtype and device."""
-    batch = subject.normalisation.to_tensor([image.pixels for image in images], dtype=subject.dtype)
+    batch = stacked(images, dtype=subject.dtype)
+    if batch is None:
+        pixels = [image.pixels for image in images]
+        batch = subject.normalisation.to_tensor(pixels, dtype=subject.dtype)
     return batch.to(subject.device, memory_format=torch.channels_last)
 
 

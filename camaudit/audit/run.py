@@ -12,6 +12,7 @@ from camaudit.audit.clock import Clock
 from camaudit.audit.foreign import foreign_methods
 from camaudit.audit.images import AuditImages, audit_images, data_size, open_data
 from camaudit.audit.invariance import InvarianceFindings, audit_invariance, foreign_explainers
+from camaudit.audit.live import Live, tensor_images
 from camaudit.audit.loop import Loop, Progress, Silent, batch_tensor
 from camaudit.audit.provenance import environment, image_entry, image_source, images_sha256
 from camaudit.audit.sanity import SanityFindings, audit_sanity
@@ -83,21 +84,26 @@ class Outcome:
 
 
 def run_audit(
-    settings: Settings, *, progress: Progress | None = None, counterexamples: Path | None = None
+    settings: Settings,
+    *,
+    progress: Progress | None = None,
+    counterexamples: Path | None = None,
+    live: Live | None = None,
 ) -> Outcome:
     """Audit what `settings` describe: every method on every image, walled and unwalled.
 
     Without the check "dead-zone" no wall is built, and the other checks alone are run.
     `counterexamples` is the folder where the invariance check keeps what it found, to try it first
-    the next time; None keeps nothing.
+    the next time; None keeps nothing. `live` holds the model, and images and explainers if it has
+    any, in place of what the settings name.
     Raises the errors of :mod:`camaudit.errors`: :class:`~camaudit.errors.UsageError` for what
     cannot be audited as asked, :class:`~camaudit.errors.AuditError` for what broke on the way (a
     zone refuted by its verification, logits that are not finite). A method that fails on its own
     is recorded with status "error" and does not end the run.
     """
-    foreign = foreign_explainers(settings)
+    foreign = [*([] if live is None else live.specs()), *foreign_explainers(settings)]
     with foreign_methods(foreign):
-        return _audited(settings, foreign, progress or Silent(), counterexamples)
+        return _audited(settings, foreign, progress or Silent(), counterexamples, live)
 
 
 def _audited(
@@ -105,24 +111,31 @@ def _audited(
     foreign: Sequence[ExplainerSpec],
     progress: Progress,
     counterexamples: Path | None,
+    live: Live | None,
 ) -> Outcome:
     clock = Clock()
     registered = _selected(settings)
     methods = [*registered, *(spec.name for spec in foreign)]
     data = open_data(settings.data)
-    if settings.image_size is None and settings.trained is None and settings.wall != "vgg16":
+    if live is not None and live.size is not None:
+        settings = replace(settings, image_size=live.size)
+    elif settings.image_size is None and settings.trained is None and settings.wall != "vgg16":
         settings = replace(settings, image_size=data_size(data))
     progress.stage(f"loading the model{' and building the wall' if settings.walled else ''}")
     subject: Subject
     with clock.measure("subject"):
-        subject = build_subject(settings) if settings.walled else load_subject(settings)
+        build = build_subject if settings.walled else load_subject
+        subject = build(settings, live)
     settings = replace(settings, image_size=subject.size)
     progress.stage("reading the data sets" if data else "reading the images")
     frame: DeadZone | tuple[int, int] = (subject.size, subject.size)
     if isinstance(subject, WalledSubject):
         frame = subject.walled.zone
     with clock.measure("images"):
-        images = audit_images(settings, frame, data)
+        if live is not None and live.images is not None:
+            images = AuditImages(tensor_images(live.images)[: settings.num_images])
+        else:
+            images = audit_images(settings, frame, data)
     found = _Found(settings, subject, images, methods, clock)
     if isinstance(subject, WalledSubject):
         progress.stage("verifying the dead zone")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from camaudit.audit.live import AS_GIVEN, Live
 from camaudit.audit.settings import Settings
 from camaudit.cut import cut_at, default_layer
 from camaudit.data.preprocess import Normalisation, parse_preprocess
@@ -104,16 +105,17 @@ class _Built:
     example: Tensor
     classes: tuple[str, ...] | None = None
     unmasked: dict[str, Any] | None = None
+    live: bool = False
 
 
-def build_subject(settings: Settings) -> WalledSubject:
-    """Load the model, build its wall and say what was built.
+def build_subject(settings: Settings, live: Live | None = None) -> WalledSubject:
+    """Load the model (or take the one that is `live`), build its wall and say what was built.
 
     Raises the errors of :mod:`camaudit.models.loading` and :mod:`camaudit.walls`, and
     :class:`WallError` where the wall leaves no pixel dead zone to score.
     """
-    device = resolve_device(settings.device)
-    built = _built(settings, device)
+    device = resolve_device(settings.device) if live is None else _device(live.model)
+    built = _built(settings, device) if live is None else _live(settings, live, device)
     walled = built.wall()
     if not walled.zone.exists:
         advice = "use fewer live rows" if settings.wall == "split" else "try --wall split"
@@ -129,15 +131,15 @@ def build_subject(settings: Settings) -> WalledSubject:
     return WalledSubject(**{**known, "layer": layer, "description": description}, walled=walled)
 
 
-def load_subject(settings: Settings) -> Subject:
-    """Load the model without building a wall.
+def load_subject(settings: Settings, live: Live | None = None) -> Subject:
+    """Load the model, or take the one that is `live`, without building a wall.
 
     A network that was trained or published with a wall keeps it, for it lies in its weights.
     Raises the errors of :mod:`camaudit.models.loading`, and those of
     :func:`camaudit.cut.cut_at` for the layer.
     """
-    device = resolve_device(settings.device)
-    built = _built(settings, device)
+    device = resolve_device(settings.device) if live is None else _device(live.model)
+    built = _built(settings, device) if live is None else _live(settings, live, device)
     known = _known(settings, built, device)
     with torch.no_grad():
         cut = cut_at(built.loaded.model, built.layer, built.example)
@@ -216,9 +218,12 @@ def _built(settings: Settings, device: torch.device) -> _Built:
 def _known(settings: Settings, built: _Built, device: torch.device) -> dict[str, Any]:
     """The fields of a subject that do not depend on its wall."""
     loaded = built.loaded
-    normalisation = parse_preprocess(settings.preprocess or loaded.preprocess or "imagenet")
+    if loaded.preprocess == AS_GIVEN.name:
+        normalisation = AS_GIVEN
+    else:
+        normalisation = parse_preprocess(settings.preprocess or loaded.preprocess or "imagenet")
     warnings = []
-    if loaded.weights_sha256 is None:
+    if loaded.weights_sha256 is None and not built.live:
         warnings.append(
             f"no weights file was given: the network is {loaded.weights}; give --weights unless "
             "that is what you want to audit"
@@ -251,7 +256,24 @@ def _moved(model: nn.Module, device: torch.device) -> nn.Module:
 def _loaded(settings: Settings, device: torch.device) -> _Built:
     """A model by its spec, with the wall that the settings ask for."""
     loaded = load_model(settings.model, weights=settings.weights, seed=settings.seed)
-    model = _moved(loaded.model, device)
+    _moved(loaded.model, device)
+    return _ready(settings, loaded, device)
+
+
+def _live(settings: Settings, live: Live, device: torch.device) -> _Built:
+    """A model that a program holds, where and as it is."""
+    loaded = live.loaded(layer=settings.layer)
+    return replace(_ready(settings, loaded, device), live=True)
+
+
+def _device(model: nn.Module) -> torch.device:
+    """That of the first parameter or buffer; the CPU where there is none."""
+    tensors = (*model.parameters(), *model.buffers())
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+def _ready(settings: Settings, loaded: LoadedModel, device: torch.device) -> _Built:
+    model = loaded.model
     example = _example(settings.image_size or DEFAULT_SIZE, device).to(_dtype(model))
     require_eval(model)
     _probe(model, example)

@@ -31,17 +31,18 @@ LIGHT = {
 
 
 class Cuts:
-    """The cuts of the last model: a property asks about the same one several times."""
+    """The cuts of the last few models: a property asks about the same ones several times."""
 
-    def __init__(self) -> None:
-        self._model: nn.Module | None = None
-        self._cuts: Recent[Cut] = Recent()
+    def __init__(self, models: int = 1) -> None:
+        self._limit = models
+        self._known: list[tuple[nn.Module, Recent[Cut]]] = []
 
     def of(self, model: nn.Module, layer: str, example: Tensor) -> Cut:
         """The cut of `model` at `layer`; raises the errors of :func:`camaudit.cut.cut_at`."""
-        if model is not self._model:
-            self._model, self._cuts = model, Recent()
-        return self._cuts.get(layer, example, lambda: cut_at(model, layer, example))
+        found = next((entry for entry in self._known if entry[0] is model), (model, Recent()))
+        self._known = [found, *(entry for entry in self._known if entry is not found)]
+        del self._known[self._limit :]
+        return found[1].get(layer, example, lambda: cut_at(model, layer, example))
 
 
 class Registered:

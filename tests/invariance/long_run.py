@@ -35,6 +35,9 @@ WATCHING = {hygiene.__name__, answers.__name__}
 MOST = 4  # times as many draws as would do if all of them said something
 MARGIN = 1.15  # more for each method, because few networks are for some of them
 LEAST_DRAWS = 60
+SHARED_MODELS = 4  # a network, and what a property makes of it
+#: Methods that cost some ten times as much as the others are asked for a quarter as many examples.
+COSTLY, COSTLY_SHARE = {"multi-layer", "augmentation"}, 0.25
 
 
 class _EnoughError(BaseException):
@@ -43,10 +46,10 @@ class _EnoughError(BaseException):
 
 @dataclass(eq=False)
 class Count:
-    """What became of the examples of one property; each method is asked for `quota` of them."""
+    """What became of the examples of one property; each method is asked for its quota of them."""
 
     name: str
-    quota: int
+    quotas: dict[str, int]
     trials: dict[str, Trial]
     draws: int = 0
     refuted: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -67,7 +70,9 @@ class Count:
         return {
             method: trial
             for method, trial in self.trials.items()
-            if method not in self.refuted and trial.examples < self.quota and not trial.hopeless
+            if method not in self.refuted
+            and trial.examples < self.quotas[method]
+            and not trial.hopeless
         }
 
     def put(self, situation: Situation, parameters: dict[str, Any], example: Example) -> bool:
@@ -83,7 +88,7 @@ class Count:
                 self.refuted[method] = {
                     "message": found.message, "trace": found.trace, "example": example.to_dict(),
                 }  # fmt: skip
-        if not self.waiting() or self.draws >= max(LEAST_DRAWS, MOST * self.quota):
+        if not self.waiting() or self.draws >= max(LEAST_DRAWS, MOST * max(self.quotas.values())):
             raise _EnoughError
         return told
 
@@ -92,6 +97,7 @@ class Count:
         trials, violated = self.trials.values(), sorted(self.violated)
         return {
             "examples": self.judged,
+            "least": min((t.examples for t in trials if t.examples), default=0),
             "draws": self.draws,
             "degenerate": sum(trial.degenerate for trial in trials),
             "unstable": sum(trial.unstable for trial in trials),
@@ -106,14 +112,14 @@ class Count:
 def counted(name: str, examples: int, number: int = 0) -> dict[str, Any]:
     """Put `examples` examples of the property `name`, drawn from the seed `number`."""
     info, function = PROPERTIES[name].info, PROPERTIES[name].function
-    shared = None if function.__module__ in WATCHING else Cuts()
+    shared = None if function.__module__ in WATCHING else Cuts(SHARED_MODELS)
     trials = {method: Trial(name, _explainer(method, shared)) for method in method_names()}
-    quota = math.ceil(MARGIN * examples / (len(trials) - len(info.violated)))
-    count = Count(name, quota, trials)
+    quotas = _quotas(examples, violated=set(info.violated))
+    count = Count(name, quotas, trials)
 
     @seed(number)
     @settings(
-        max_examples=10 * MOST * quota + LEAST_DRAWS, database=None, deadline=None,
+        max_examples=10 * MOST * max(quotas.values()) + LEAST_DRAWS, database=None, deadline=None,
         phases=(Phase.generate,), suppress_health_check=list(HealthCheck), print_blob=False,
     )  # fmt: skip
     @given(cases(info, None))
@@ -125,6 +131,18 @@ def counted(name: str, examples: int, number: int = 0) -> dict[str, Any]:
     with suppress(_EnoughError):
         run()
     return {**count.to_dict(), "seconds": round(time.perf_counter() - started, 1)}
+
+
+def _quotas(examples: int, *, violated: set[str]) -> dict[str, int]:
+    """How many examples each method is asked for, so that they are `examples` in all."""
+    shares = {method: COSTLY_SHARE if _costly(method) else 1.0 for method in method_names()}
+    total = sum(share for method, share in shares.items() if method not in violated)
+    return {m: math.ceil(MARGIN * examples * share / total) for m, share in shares.items()}
+
+
+def _costly(method: str) -> bool:
+    info = method_call(method).info
+    return info.many_passes or info.family in COSTLY
 
 
 def _explainer(method: str, cuts: Cuts | None) -> Guarded:
