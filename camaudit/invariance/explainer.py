@@ -31,18 +31,24 @@ LIGHT = {
 
 
 class Cuts:
-    """The cuts of the last few models: a property asks about the same ones several times."""
+    """The cuts of the last few models: a property asks about the same ones several times.
 
-    def __init__(self, models: int = 1) -> None:
+    `cut` makes them, with the arguments and errors of :func:`camaudit.cut.cut_at`.
+    """
+
+    def __init__(
+        self, models: int = 1, *, cut: Callable[[nn.Module, str, Tensor], Cut] = cut_at
+    ) -> None:
         self._limit = models
+        self._cut = cut
         self._known: list[tuple[nn.Module, Recent[Cut]]] = []
 
     def of(self, model: nn.Module, layer: str, example: Tensor) -> Cut:
-        """The cut of `model` at `layer`; raises the errors of :func:`camaudit.cut.cut_at`."""
+        """The cut of `model` at `layer`."""
         found = next((entry for entry in self._known if entry[0] is model), (model, Recent()))
         self._known = [found, *(entry for entry in self._known if entry is not found)]
         del self._known[self._limit :]
-        return found[1].get(layer, example, lambda: cut_at(model, layer, example))
+        return found[1].get(layer, example, lambda: self._cut(model, layer, example))
 
 
 class Registered:

@@ -23,12 +23,15 @@ from typing import Any
 
 import torch
 from hypothesis import HealthCheck, Phase, given, reject, seed, settings
+from torch import Tensor, nn
 
+from camaudit.cut import Cut, Head, Trunk
 from camaudit.invariance import PROPERTIES, Example, Registered, Situation, answers, hygiene
 from camaudit.invariance.explainer import Cuts, light
 from camaudit.invariance.guard import Guarded
 from camaudit.invariance.run import RefutedError, Trial, cases
 from camaudit.methods import method_call, method_names
+from camaudit.sites import Site, Tracer
 
 #: They watch what an explainer does to a model: none may find another's cut of it.
 WATCHING = {hygiene.__name__, answers.__name__}
@@ -112,7 +115,7 @@ class Count:
 def counted(name: str, examples: int, number: int = 0) -> dict[str, Any]:
     """Put `examples` examples of the property `name`, drawn from the seed `number`."""
     info, function = PROPERTIES[name].info, PROPERTIES[name].function
-    shared = None if function.__module__ in WATCHING else Cuts(SHARED_MODELS)
+    shared = None if function.__module__ in WATCHING else Cuts(SHARED_MODELS, cut=_quick_cut)
     trials = {method: Trial(name, _explainer(method, shared)) for method in method_names()}
     quotas = _quotas(examples, violated=set(info.violated))
     count = Count(name, quotas, trials)
@@ -143,6 +146,19 @@ def _quotas(examples: int, *, violated: set[str]) -> dict[str, int]:
 def _costly(method: str) -> bool:
     info = method_call(method).info
     return info.many_passes or info.family in COSTLY
+
+
+def _quick_cut(model: nn.Module, layer: str, example: Tensor) -> Cut:
+    """What `cut_at` makes, without its nine passes of checks: a drawn network can be cut."""
+    example = example[:1].detach()
+    site = Site(layer, model.get_submodule(layer), 1, 1)
+    tracer = Tracer(model, site)
+    with torch.no_grad():
+        tracer.run(model, example.clone())
+    head = Head(model, site, example, tracer.before_stop)
+    trunk = Trunk(model, site)
+    trunk.mutates_images = head.mutates_images = head.mutates_input = True  # copies cost little
+    return Cut(trunk, head, layer=layer).eval()
 
 
 def _explainer(method: str, cuts: Cuts | None) -> Guarded:
