@@ -132,11 +132,12 @@ def _audited(
     if isinstance(subject, WalledSubject):
         frame = subject.walled.zone
     with clock.measure("images"):
+        given = live is not None and live.images is not None
         if live is not None and live.images is not None:
             images = AuditImages(tensor_images(live.images)[: settings.num_images])
         else:
             images = audit_images(settings, frame, data)
-    found = _Found(settings, subject, images, methods, clock)
+    found = _Found(settings, subject, images, methods, clock, given)
     if isinstance(subject, WalledSubject):
         progress.stage("verifying the dead zone")
         with clock.measure("verification"):
@@ -159,13 +160,17 @@ def _audited(
 
 @dataclass(eq=False)
 class _Found:
-    """What a run has found so far; `zone` and `loop` only where there is a wall."""
+    """What a run has found so far; `zone` and `loop` only where there is a wall.
+
+    `given`: whether the images came as tensors.
+    """
 
     settings: Settings
     subject: Subject
     images: AuditImages
     methods: list[str]
     clock: Clock
+    given: bool = False
     zone: DeadZone | None = None
     loop: Loop | None = None
     sanity: SanityFindings | None = None
@@ -181,7 +186,7 @@ def _outcome(found: _Found) -> Outcome:
     settings, subject, images = found.settings, found.subject, found.images
     description = {
         **subject.description,
-        "image_source": image_source(settings.images, [str(one.folder) for one in images.data]),
+        "image_source": _source(found),
         "images": len(images.images),
         "images_sha256": images_sha256(list(images.images)),
     }
@@ -224,6 +229,13 @@ def _outcome(found: _Found) -> Outcome:
     results = replace(results, warnings=[*warnings, *_skipped(images)], timing=timing)
     gallery = [] if found.loop is None or found.zone is None else _gallery(found.loop, found.zone)
     return Outcome(results, gallery, found.sanity, found.invariance)
+
+
+def _source(found: _Found) -> str:
+    """Where the images come from, in words."""
+    if found.given:
+        return "tensors that the program holds"
+    return image_source(found.settings.images, [str(one.folder) for one in found.images.data])
 
 
 def _entries(found: _Found) -> list[dict[str, Any]]:
