@@ -132,12 +132,12 @@ def _audited(
     if isinstance(subject, WalledSubject):
         frame = subject.walled.zone
     with clock.measure("images"):
-        given = live is not None and live.images is not None
-        if live is not None and live.images is not None:
-            images = AuditImages(tensor_images(live.images)[: settings.num_images])
-        else:
+        given = None if live is None else live.images
+        if given is None:
             images = audit_images(settings, frame, data)
-    found = _Found(settings, subject, images, methods, clock, given)
+        else:
+            images = AuditImages(tensor_images(given)[: settings.num_images])
+    found = _Found(settings, subject, images, methods, clock, given is not None)
     if isinstance(subject, WalledSubject):
         progress.stage("verifying the dead zone")
         with clock.measure("verification"):
