@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from camaudit.errors import UnknownNameError, UsageError
-from camaudit.gates.names import CONTROLS, METHODS, near
+from camaudit.gates.names import CONTROLS, COSTLY, METHODS, near
 
 __all__ = ["Explainer", "explainer", "label_of"]
 
@@ -20,7 +20,7 @@ class Explainer:
     """An explainer of a run.
 
     `label` is its name in results.json, `spec` what `camaudit run` takes for it. `own`: a function
-    of the user's, which the check invariance alone tests. `control`: knows nothing of the model.
+    of the user's, which the check invariance alone tests.
     """
 
     label: str
@@ -30,7 +30,20 @@ class Explainer:
     @property
     def control(self) -> bool:
         """Whether it is one of the controls, which no condition binds unless it names them."""
-        return not self.own and self.label.partition("(")[0] in CONTROLS
+        return self._is_among(CONTROLS)
+
+    @property
+    def costly(self) -> bool:
+        """Whether it runs the model many times an image."""
+        return self._is_among(COSTLY)
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """How a condition may name it: its label; for a function of the user's also where it is."""
+        return (self.label, self.spec, self.spec.partition("=")[0]) if self.own else (self.label,)
+
+    def _is_among(self, names: tuple[str, ...]) -> bool:
+        return not self.own and self.label.partition("(")[0] in names
 
 
 def explainer(text: str) -> Explainer:

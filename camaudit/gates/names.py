@@ -9,8 +9,8 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
-    "CHECKS", "CONTROLS", "METHODS", "ORDERS", "PRECISIONS", "PROPERTIES", "SCHEMES", "STANDARD",
-    "WALLS", "near",
+    "CHECKS", "CONTROLS", "COSTLY", "DEAD_ZONE", "INVARIANCE", "METHODS", "ORDERS", "PRECISIONS",
+    "PROPERTIES", "SCHEMES", "STANDARD", "WALLS", "near",
 ]  # fmt: skip
 
 DEAD_ZONE = "dead-zone"
@@ -74,6 +74,13 @@ STANDARD = (
 
 #: Methods that know nothing of the model: shown beside others, and held to nothing by default.
 CONTROLS = ("uniform", "random", "gaussian", "sobel")
+
+#: Methods that run the model many times an image: they take fewer images, and take part in the
+#: sanity checks only where costly_cascades lets them.
+COSTLY = (
+    "rise", "scorecam", "gscorecam", "scorecam++", "groupcam", "polycam", "opticam", "sscam",
+    "iscam",
+)  # fmt: skip
 
 #: Properties of the check invariance.
 PROPERTIES = (

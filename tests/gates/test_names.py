@@ -27,6 +27,7 @@ def test_the_methods_are_those_of_the_registry_with_their_defaults() -> None:
     assert names.STANDARD == STANDARD
     controls = [name for name in METHODS if METHODS[name].info.family == "control"]
     assert list(names.CONTROLS) == controls
+    assert list(names.COSTLY) == [name for name in METHODS if METHODS[name].info.many_passes]
 
 
 def test_checks_properties_and_choices_are_those_of_a_run() -> None:
