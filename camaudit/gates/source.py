@@ -99,7 +99,7 @@ def open_source(path: Path) -> Source:
     for depth, key in enumerate(TABLE):
         table = table.get(key)
         if not isinstance(table, dict):
-            line = lines.get(TABLE[: depth + 1], 1)
+            line = lines.get(TABLE[: depth + 1], lines.get(TABLE[:depth], 1))
             raise UsageError(
                 f"{path}:{line}: there is no table [{'.'.join(TABLE)}], where a policy stands in "
                 f"{PYPROJECT}"
