@@ -11,7 +11,7 @@ from typing import Any
 from camaudit.errors import UsageError
 from camaudit.gates.lines import KeyPath, key_lines
 
-__all__ = ["POLICY_FILE", "PYPROJECT", "TABLE", "Source", "find_policy", "open_source"]
+__all__ = ["POLICY_FILE", "PYPROJECT", "TABLE", "Source", "find_policy", "open_source", "parsed"]
 
 POLICY_FILE = "camaudit.toml"
 PYPROJECT = "pyproject.toml"
@@ -92,7 +92,7 @@ def open_source(path: Path) -> Source:
 
     Raises :class:`UsageError` for a file that cannot be read, is no TOML, or has no policy.
     """
-    content, document, lines = _parsed(path)
+    content, document, lines = parsed(path)
     if path.name != PYPROJECT:
         return Source(path, content, document, lines)
     table: Any = document
@@ -108,16 +108,17 @@ def open_source(path: Path) -> Source:
 
 
 def _holds_policy(path: Path) -> bool:
-    tool = _parsed(path)[1].get(TABLE[0])
+    tool = parsed(path)[1].get(TABLE[0])
     return isinstance(tool, dict) and TABLE[1] in tool
 
 
-def _parsed(path: Path) -> tuple[bytes, dict[str, Any], dict[KeyPath, int]]:
+def parsed(path: Path) -> tuple[bytes, dict[str, Any], dict[KeyPath, int]]:
+    """Bytes, document and lines of a TOML file; :class:`UsageError` with the line if it is none."""
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise UsageError(f"{path}:1: the policy cannot be read: {why}") from error
+        raise UsageError(f"{path}:1: this file cannot be read: {why}") from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

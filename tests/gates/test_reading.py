@@ -442,7 +442,7 @@ def test_a_file_that_cannot_be_read_is_told(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "camaudit.toml"
     if kind == "folder":
         path.mkdir()
-    with pytest.raises(UsageError, match=r"camaudit\.toml:1: the policy cannot be read"):
+    with pytest.raises(UsageError, match=r"camaudit\.toml:1: this file cannot be read"):
         read_policy(path)
 
 
