@@ -71,12 +71,15 @@ def _present_policy(folder: Path) -> Path | None:
 
 def _written(path: Path, text: str) -> bool:
     """Write a file that is not there; whether it was not."""
-    if os.path.lexists(path):
-        return False
     made_folder(path.parent)
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+            try:
+                file.write(text)
+                file.flush()
+            except OSError:
+                path.unlink()  # half a policy is worse than none, and would be kept next time
+                raise
     except FileExistsError:
         return False
     except OSError as error:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -528,6 +529,7 @@ def test_any_policy_is_read_or_refused_with_file_and_line(tables: Tables) -> Non
             return
     assert isinstance(policy, Policy)
     Settings(**policy.settings)
+    VALIDATOR.validate(json_like(tomllib.loads(text)))
 
 
 def test_reading_loads_no_torch(tmp_path: Path) -> None:

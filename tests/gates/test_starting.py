@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -159,6 +160,22 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "tests").touch()
     with pytest.raises(OutputError, match="a file stands in its place"):
         start(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Path.open
+
+    def full(path: Path, mode: str = "r", **options: Any) -> Any:
+        if mode != "x":
+            return opened(path, mode, **options)
+        path.touch(exist_ok=False)
+        return opened(Path("/dev/full"), "w", **options)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OutputError, match="No space left on device"):
+        start(tmp_path)
+    assert not (tmp_path / WRITTEN[0]).exists()
 
 
 def test_the_command_says_what_it_wrote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
