@@ -16,8 +16,10 @@ import click
 from camaudit import __version__
 from camaudit.commands.export import export
 from camaudit.commands.fetch import fetch
+from camaudit.commands.init import init
 from camaudit.commands.options import reader_may_leave
 from camaudit.commands.run import run
+from camaudit.commands.schema import schema
 from camaudit.commands.stack_gen import stack_gen
 from camaudit.commands.stack_mix import stack_mix, verify
 from camaudit.commands.theory import theory
@@ -52,7 +54,7 @@ def data() -> None:
 
 for _command in (stack_mix, stack_gen, verify, export, fetch):
     data.add_command(_command)
-for _command in (run, theory, train):
+for _command in (run, theory, train, init, schema):
     cli.add_command(_command)
 
 

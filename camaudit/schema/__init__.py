@@ -1,4 +1,4 @@
-"""The JSON Schema of results.json, which is also its documentation."""
+"""The JSON Schemas of results.json and of policies, which are also their documentation."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ import json
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["RESULTS_SCHEMA", "results_schema"]
+__all__ = ["POLICY_SCHEMA", "RESULTS_SCHEMA", "policy_schema", "results_schema"]
 
+POLICY_SCHEMA = "policy-1.json"
 RESULTS_SCHEMA = "results-1.json"
 
 
 def results_schema() -> dict[str, Any]:
     """The schema (JSON Schema draft 2020-12) of version 1 of results.json."""
-    text = files("camaudit.schema").joinpath(RESULTS_SCHEMA).read_text(encoding="utf-8")
+    return _read(RESULTS_SCHEMA)
+
+
+def policy_schema() -> dict[str, Any]:
+    """The schema (JSON Schema draft 2020-12) of version 1 of policies, dates being strings."""
+    return _read(POLICY_SCHEMA)
+
+
+def _read(name: str) -> dict[str, Any]:
+    text = files("camaudit.schema").joinpath(name).read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema
