@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from camaudit.gates.policy import Condition, Waiver
+from camaudit.gates.record import verdict_record
 
 __all__ = ["Decision", "Ruling", "Verdict"]
 
@@ -92,6 +94,10 @@ class Verdict:
     def exit_code(self) -> int:
         """0 pass, 1 fail, 3 error, 4 nothing could be decided."""
         return {Decision.PASS: 0, Decision.FAIL: 1, Decision.ERROR: 3}.get(self.decision, 4)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of gate.json; raises AuditError where a figure is NaN or infinite."""
+        return verdict_record(self)
 
 
 _GRAVEST = (
