@@ -148,8 +148,11 @@ def write_paths(contents: Mapping[Path, bytes]) -> list[Path]:
             temporary.replace(target)
             done.append(target)
     except OSError as error:
-        for path in done:
-            _put_back(path, kept[path])
+        lost = [path for path in done if not _put_back(path, kept[path])]
+        if lost:
+            raise OutputError(
+                _lost(target, error, {path: kept.pop(path) for path in lost})
+            ) from error
         raise output_error(target, error) from error
     finally:
         for temporary in (*staged.values(), *kept.values()):
@@ -242,13 +245,28 @@ def _keep(path: Path, backup: Path) -> None:
         _write_synced(backup, path.read_bytes())
 
 
-def _put_back(path: Path, backup: Path) -> None:
-    """What was at `path` before; nothing where nothing was."""
-    with suppress(OSError):
+def _put_back(path: Path, backup: Path) -> bool:
+    """Whether what was at `path` before is there again; nothing where nothing was."""
+    try:
         if backup.exists():
             backup.replace(path)
         else:
             path.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _lost(target: Path, error: OSError, kept: Mapping[Path, Path]) -> str:
+    """What to say where even the way back was refused."""
+    where = ", ".join(
+        f"{path} (before: {backup if backup.exists() else 'no file'})"
+        for path, backup in kept.items()
+    )
+    return (
+        f"{target} cannot be written: {error.strerror or error}; these are new already and could "
+        f"not be put back: {where}: free some space or change the permissions, then rename them"
+    )
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -44,17 +44,16 @@ def check_outputs(outputs: Outputs) -> None:
     Raises
     ------
     UsageError
-        if two outputs are to be one and the same file, or a folder stands in the place of one.
+        if two outputs are to be one and the same file, or a folder or a device stands in the
+        place of one.
     AuditError
         if a folder cannot be made or written.
     """
     taken: dict[Path, str] = {}
     for name, path in _all(outputs):
-        if path.is_dir():
-            raise UsageError(
-                f"{path}, where {name} has to be written, is a folder: name a file in it, or "
-                "remove it"
-            )
+        if path.exists() and not path.is_file():
+            what = "a folder: name a file in it" if path.is_dir() else "no file: name one"
+            raise UsageError(f"{path}, where {name} has to be written, is {what}")
         where = path.resolve()
         if where in taken:
             raise UsageError(

@@ -30,7 +30,7 @@ HOSTILE = (
     "50% %0A, a:b;c",
     "</details></table>",
     "\"quotes\" and 'apostrophes'",
-    "x" * 300,
+    "x" * 200,
 )
 
 
