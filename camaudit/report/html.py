@@ -57,7 +57,7 @@ def render(
     environment = _environment()
     summary = select_check(results, check)
     sanity, invariance = sanity_view(results, pictures), invariance_view(results)
-    gate = gate_view(results.gate) if results.gate else None
+    gate = gate_view(results.gate) if "decision" in results.gate else None
     zone = bool(summary) or not (sanity or invariance)
     parts = {"dead-zone audit": zone, "sanity checks": sanity, "invariance tests": invariance}
     styles = ["report.css"]
