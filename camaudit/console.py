@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -23,14 +21,13 @@ from camaudit.methods import METHODS, STANDARD, method_names, options_listing
 from camaudit.report.data_sets import data_tables
 from camaudit.report.invariance_table import invariance_tables
 from camaudit.report.sanity_table import sanity_tables
-from camaudit.report.table import terminal_table
+from camaudit.report.table import print_tables, terminal_table
 from camaudit.report.theory_tables import claims_table, mu_tables
 from camaudit.types import Results
 
 __all__ = ["ConsoleProgress", "methods_listing", "print_claims", "print_table"]
 
 _SECONDS_BETWEEN_LINES = 30.0
-_NARROWEST_TABLE = 80
 
 
 class ConsoleProgress:
@@ -99,7 +96,7 @@ def print_table(results: Results) -> None:
     those of the invariance check; where only such checks were run there is no other.
     Raises BrokenPipeError where nobody reads stdout any more.
     """
-    _print(lambda width: _tables(results, width))
+    print_tables(lambda width: _tables(results, width))
 
 
 def _tables(results: Results, width: int) -> list[Table]:
@@ -110,19 +107,7 @@ def _tables(results: Results, width: int) -> list[Table]:
 
 def print_claims(results: Results) -> None:
     """Every claim with its figure, and μ for every random network, as :func:`print_table` does."""
-    _print(lambda width: [*mu_tables(results, width=width), claims_table(results)])
-
-
-def _print(tables: Callable[[int], Sequence[Table]]) -> None:
-    console = Console()
-    console.width = max(console.width, _NARROWEST_TABLE)
-    with console.capture() as captured:
-        for number, table in enumerate(tables(console.width)):
-            if number:
-                console.print()
-            console.print(table)
-    sys.stdout.write(captured.get())
-    sys.stdout.flush()
+    print_tables(lambda width: [*mu_tables(results, width=width), claims_table(results)])
 
 
 def methods_listing() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -22,6 +23,7 @@ __all__ = [
     "sync_folder",
     "write_files",
     "write_json",
+    "write_paths",
     "write_text",
 ]
 
@@ -128,6 +130,39 @@ def write_files(contents: Mapping[str, bytes], folder: Path) -> list[Path]:
     return [folder / name for name in contents]
 
 
+def write_paths(contents: Mapping[Path, bytes]) -> list[Path]:
+    """Write files in any folders, all or none, and return their paths.
+
+    As :func:`write_files`, but where one cannot take its place, those that have taken theirs
+    already give it back to the earlier files. Raises :class:`OutputError`.
+    """
+    staged = {path: _temporary(path.parent, path.name) for path in contents}
+    kept = {path: _temporary(path.parent, path.name) for path in contents}
+    done: list[Path] = []
+    target = next(iter(contents), Path())
+    try:
+        for target, data in contents.items():
+            _write_synced(staged[target], data)
+            _keep(target, kept[target])
+        for target, temporary in staged.items():
+            temporary.replace(target)
+            done.append(target)
+    except OSError as error:
+        lost = [path for path in done if not _put_back(path, kept[path])]
+        if lost:
+            raise OutputError(
+                _lost(target, error, {path: kept.pop(path) for path in lost})
+            ) from error
+        raise output_error(target, error) from error
+    finally:
+        for temporary in (*staged.values(), *kept.values()):
+            with suppress(OSError):
+                temporary.unlink()
+    for folder in {path.parent for path in contents}:
+        sync_folder(folder)
+    return list(contents)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A stream whose content takes the place of `path` when the context ends without an error.
@@ -196,6 +231,42 @@ def _system_error(error: BaseException | None) -> OSError | None:
 
 def _temporary(folder: Path, name: str) -> Path:
     return folder / f".{name}.{secrets.token_hex(6)}.tmp"
+
+
+def _keep(path: Path, backup: Path) -> None:
+    """A second name for the file at `path`, or a copy where the file system has no such names."""
+    if not path.exists():
+        return
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder stands in its place", str(path))
+    try:
+        os.link(path, backup)
+    except OSError:
+        _write_synced(backup, path.read_bytes())
+
+
+def _put_back(path: Path, backup: Path) -> bool:
+    """Whether what was at `path` before is there again; nothing where nothing was."""
+    try:
+        if backup.exists():
+            backup.replace(path)
+        else:
+            path.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def _lost(target: Path, error: OSError, kept: Mapping[Path, Path]) -> str:
+    """What to say where even the way back was refused."""
+    where = ", ".join(
+        f"{path} (before: {backup if backup.exists() else 'no file'})"
+        for path, backup in kept.items()
+    )
+    return (
+        f"{target} cannot be written: {error.strerror or error}; these are new already and could "
+        f"not be put back: {where}: free some space or change the permissions, then rename them"
+    )
 
 
 def _write_synced(path: Path, data: bytes) -> None:

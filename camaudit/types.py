@@ -174,7 +174,7 @@ class Results:
 
     `summary` is over all images, `data` over those of each data set. `sanity` is what the sanity
     checks found, and `families` of the methods' labels, `invariance` what the invariance check
-    found; the schema of results.json describes them.
+    found, `gate` what a policy's gate decided; the schema of results.json describes them.
     """
 
     camaudit: str
@@ -188,6 +188,7 @@ class Results:
     data: list[DataSummary] = field(default_factory=list)
     sanity: dict[str, Any] = field(default_factory=dict)
     invariance: dict[str, Any] = field(default_factory=dict)
+    gate: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
@@ -199,6 +200,7 @@ class Results:
             "data": [plain(asdict(entry)) for entry in self.data],
             "sanity": plain(self.sanity),
             "invariance": plain(self.invariance),
+            "gate": plain(self.gate),
         }
         return {
             "schema": self.schema,

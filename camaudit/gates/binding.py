@@ -35,11 +35,9 @@ def explainers_of(policy: Policy) -> list[Explainer]:
 def has_figure(one: Explainer, figure: Figure, settings: dict[str, Any]) -> bool:
     """Whether a run with these settings puts the figure's check to the explainer.
 
-    The user's own take part in invariance alone, and methods that run the model many times an
-    image in the sanity checks only with `costly_cascades`.
+    Methods that run the model many times an image take part in the sanity checks only with
+    `costly_cascades`.
     """
-    if one.own:
-        return figure.own
     sanity = figure.check not in (DEAD_ZONE, INVARIANCE)
     return not (sanity and one.costly and not settings.get("costly_cascades"))
 

@@ -21,8 +21,7 @@ class Figure:
     name: dotted, `group.figure`. check: the check that gives it. unit: what its mean is taken
     over; findings are counted instead. low, high: its range, ends included. better: the direction
     in which an explainer is better, for comparisons of runs. meaning: in a line. uniform: whether
-    a flat map has a known value, so that a bound may be `uniform`. own: whether explainers of the
-    user's own have it.
+    a flat map has a known value, so that a bound may be `uniform`.
     """
 
     name: str
@@ -33,7 +32,6 @@ class Figure:
     better: Literal["lower", "higher"]
     meaning: str
     uniform: bool = False
-    own: bool = False
 
     @property
     def count(self) -> bool:
@@ -116,7 +114,6 @@ def _findings(name: str, meaning: str) -> None:
             high=math.inf,
             better="lower",
             meaning=meaning,
-            own=True,
         )
     )
 

@@ -20,7 +20,7 @@ class Explainer:
     """An explainer of a run.
 
     `label` is its name in results.json, `spec` what `camaudit run` takes for it. `own`: a function
-    of the user's, which the check invariance alone tests.
+    of the user's.
     """
 
     label: str

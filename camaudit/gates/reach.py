@@ -132,11 +132,6 @@ def _explainers(policy: Policy, condition: Condition) -> _Found:
 
 
 def _why_not(one: Explainer, figure: Figure) -> str:
-    if one.own:
-        return (
-            f"{one.label!r} is a function of your own, which the check invariance alone tests, and "
-            f"{figure.name} is of {figure.check}: name a registered method"
-        )
     return (
         f"{one.label!r} runs the model many times an image and takes no part in {figure.check}: "
         "write costly_cascades = true in [run], or name another"

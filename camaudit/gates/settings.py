@@ -58,13 +58,6 @@ def _check_invariance(source: Source, policy: Policy) -> None:
             "run",
             "properties",
         )
-    if "explainers" in policy.settings:
-        source.problem(
-            "run.explainers names a function of your own, which the check invariance alone tests, "
-            "and that is not run: add it to run.checks, or a condition on one of its figures",
-            "run",
-            "explainers",
-        )
 
 
 def _check_permuted(source: Source, policy: Policy) -> None:
@@ -86,10 +79,9 @@ def _check_permuted(source: Source, policy: Policy) -> None:
 
 def _check_sanity(source: Source, policy: Policy, explainers: list[Explainer]) -> None:
     checks = [name for name in policy.settings["checks"] if name not in (DEAD_ZONE, INVARIANCE)]
-    methods = [one for one in explainers if not one.own]
     if not checks or policy.settings.get("costly_cascades"):
         return
-    if all(one.costly for one in methods):
+    if all(one.costly for one in explainers):
         source.problem(
             f"the check {checks[0]} leaves out methods that run the model many times an image, and "
             "run.explainers has no other: add one, or write costly_cascades = true",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from camaudit.gates.policy import Condition, Waiver
+from camaudit.gates.record import verdict_record
 
 __all__ = ["Decision", "Ruling", "Verdict"]
 
@@ -55,6 +57,19 @@ class Ruling:
         return f"{self.condition.name}[{self.explainer}]"
 
 
+    @property
+    def binds(self) -> bool:
+        """Whether it decides: of severity "fail" and not waived, or what could not be carried out.
+
+        A waiver covers what failed or is inconclusive; that a check broke is neither a warning nor
+        a thing to waive.
+        """
+        if self.decision is Decision.ERROR:
+            return True
+        waived = self.waiver is not None and self.decision in _WAIVABLE
+        return self.condition.severity == "fail" and not waived
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """All rulings of a policy on a run.
@@ -70,19 +85,19 @@ class Verdict:
 
     @property
     def binding(self) -> tuple[Ruling, ...]:
-        """The rulings that decide: of severity "fail", and no failure that is waived."""
-        return tuple(
-            ruling
-            for ruling in self.rulings
-            if ruling.condition.severity == "fail" and ruling.waiver is None
-        )
+        """The rulings that decide: see :attr:`Ruling.binds`."""
+        return tuple(ruling for ruling in self.rulings if ruling.binds)
 
     @property
     def decision(self) -> Decision:
-        """Of the whole: the gravest of what binds; a verdict without any is an error."""
-        found = {ruling.decision for ruling in self.binding}
+        """Of the whole: the gravest of what binds; where nothing does, it is inconclusive.
+
+        With a problem the run is not the one that the policy is about: an error, whatever its
+        figures are.
+        """
         if self.problems:
-            found.add(Decision.ERROR)
+            return Decision.ERROR
+        found = {ruling.decision for ruling in self.binding}
         for grave in _GRAVEST:
             if grave in found:
                 return grave
@@ -93,7 +108,12 @@ class Verdict:
         """0 pass, 1 fail, 3 error, 4 nothing could be decided."""
         return {Decision.PASS: 0, Decision.FAIL: 1, Decision.ERROR: 3}.get(self.decision, 4)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of gate.json; raises AuditError where a figure is NaN or infinite."""
+        return verdict_record(self)
 
+
+_WAIVABLE = (Decision.FAIL, Decision.INCONCLUSIVE)
 _GRAVEST = (
     Decision.FAIL, Decision.ERROR, Decision.DEGENERATE, Decision.INCONCLUSIVE,
     Decision.NOT_APPLICABLE,

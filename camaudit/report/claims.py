@@ -21,6 +21,7 @@ __all__ = [
     "claim_groups",
     "claims_verdict",
     "comparison",
+    "digits_apart",
 ]
 
 RULE = (
@@ -110,8 +111,19 @@ def comparison(claim: Claim) -> str:
         if not figures.defined(figure) and not figures.defined(bound):
             return figures.UNDEFINED
         return f"{figures.quantity(figure)} {claim.relation} {figures.quantity(bound)}"
-    digits = _digits(figure, bound)
+    digits = digits_apart(figure, bound)
     return f"{figures.quantity(figure, digits)} {claim.relation} {figures.quantity(bound, digits)}"
+
+
+def digits_apart(figure: float, bound: float) -> int:
+    """The fewest significant digits, at least 3, that keep the order of the two numbers."""
+    for digits in range(3, _MOST_DIGITS):
+        rounded = [float(f"{value:.{digits - 1}e}") for value in (figure, bound)]
+        if (rounded[0] < rounded[1]) == (figure < bound) and (rounded[0] > rounded[1]) == (
+            figure > bound
+        ):
+            return digits
+    return _MOST_DIGITS
 
 
 def claims_verdict(claims: Sequence[Claim]) -> ClaimsVerdict:
@@ -141,17 +153,6 @@ def _row(claim: Claim) -> ClaimRow:
     if detail[:1].isascii():  # a Greek symbol is not the beginning of a word
         detail = detail[:1].upper() + detail[1:]
     return ClaimRow(claim.statement, claim.outcome, comparison(claim), detail)
-
-
-def _digits(figure: float, bound: float) -> int:
-    """The fewest significant digits, at least 3, that keep the order of the two numbers."""
-    for digits in range(3, _MOST_DIGITS):
-        rounded = [float(f"{value:.{digits - 1}e}") for value in (figure, bound)]
-        if (rounded[0] < rounded[1]) == (figure < bound) and (rounded[0] > rounded[1]) == (
-            figure > bound
-        ):
-            return digits
-    return _MOST_DIGITS
 
 
 def _kind(by_outcome: dict[ClaimOutcome, list[Claim]]) -> ClaimsKind:

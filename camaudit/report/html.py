@@ -15,6 +15,7 @@ from camaudit.report import figures
 from camaudit.report.curves import curves_view
 from camaudit.report.data_sets import data_view
 from camaudit.report.gallery import GalleryImage, legend_uri
+from camaudit.report.gate import gate_view
 from camaudit.report.heatmaps import heat_scale
 from camaudit.report.invariance import invariance_view
 from camaudit.report.panels import panels
@@ -44,7 +45,7 @@ def render(
     Every value is escaped. The page's Content-Security-Policy forbids every request and admits
     only the styles and the script whose hashes it names. `check` picks one check where the
     summary holds several. The page speaks only of what was run; `pictures` are the maps of the
-    sanity checks along the cascades.
+    sanity checks along the cascades. Where a gate decided on the run, its verdict stands first.
 
     Raises
     ------
@@ -56,18 +57,21 @@ def render(
     environment = _environment()
     summary = select_check(results, check)
     sanity, invariance = sanity_view(results, pictures), invariance_view(results)
+    gate = gate_view(results.gate) if "decision" in results.gate else None
     zone = bool(summary) or not (sanity or invariance)
     parts = {"dead-zone audit": zone, "sanity checks": sanity, "invariance tests": invariance}
     styles = ["report.css"]
-    styles += ["theory.css"] if sanity or invariance else []
+    styles += ["theory.css"] if sanity or invariance or gate else []
     styles += ["sanity.css"] if sanity else []
     styles += ["invariance.css"] if invariance else []
+    styles += ["gate.css"] if gate else []
     page = environment.get_template("report.html.j2").render(
         view=report_view(results, check=check),
         name=figures.joined([name for name, there in parts.items() if there]),
         zone=zone,
         sanity=sanity,
         invariance=invariance,
+        gate=gate,
         table=data_view(results),
         panels=panels(gallery, summary, results.records),
         legend=legend_uri(),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from camaudit.report.view import Figure, ReportView, Row, report_view
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-__all__ = ["STYLES", "WIDE", "literal", "terminal_table", "with_bounds"]
+__all__ = ["STYLES", "WIDE", "literal", "print_tables", "terminal_table", "with_bounds"]
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 WIDE = 100
+_NARROWEST = 80
 STYLES = {"lit": "red", "zero": "green", "undefined": "dim"}
 
 
@@ -46,6 +48,24 @@ def terminal_table(
     for row in view.controls:
         table.add_row(*_cells(row, wide=wide))
     return table
+
+
+def print_tables(tables: Callable[[int], Sequence[Table]]) -> None:
+    """The tables of a given width on stdout; a terminal narrower than 80 columns wraps its lines.
+
+    Raises BrokenPipeError where nobody reads stdout any more.
+    """
+    from rich.console import Console
+
+    console = Console()
+    console.width = max(console.width, _NARROWEST)
+    with console.capture() as captured:
+        for number, table in enumerate(tables(console.width)):
+            if number:
+                console.print()
+            console.print(table)
+    sys.stdout.write(captured.get())
+    sys.stdout.flush()
 
 
 def _frame(view: ReportView, *, wide: bool) -> Table:

@@ -1,4 +1,4 @@
-"""The JSON Schemas of results.json and of policies, which are also their documentation."""
+"""The JSON Schemas of results.json, gate.json and policies, which are also their documentation."""
 
 from __future__ import annotations
 
@@ -6,15 +6,33 @@ import json
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["POLICY_SCHEMA", "RESULTS_SCHEMA", "policy_schema", "results_schema"]
+__all__ = [
+    "GATE_SCHEMA",
+    "POLICY_SCHEMA",
+    "RESULTS_SCHEMA",
+    "gate_schema",
+    "policy_schema",
+    "results_schema",
+]
 
 POLICY_SCHEMA = "policy-1.json"
 RESULTS_SCHEMA = "results-1.json"
+GATE_SCHEMA = "gate-1.json"
 
 
 def results_schema() -> dict[str, Any]:
-    """The schema (JSON Schema draft 2020-12) of version 1 of results.json."""
-    return _read(RESULTS_SCHEMA)
+    """The schema (JSON Schema draft 2020-12) of version 1 of results.json.
+
+    That of gate.json is bundled under `$defs`, so that the result stands alone.
+    """
+    schema = _read(RESULTS_SCHEMA)
+    schema["$defs"]["gate"] = gate_schema()
+    return schema
+
+
+def gate_schema() -> dict[str, Any]:
+    """The schema (JSON Schema draft 2020-12) of version 1 of gate.json."""
+    return _read(GATE_SCHEMA)
 
 
 def policy_schema() -> dict[str, Any]:

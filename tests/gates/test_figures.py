@@ -20,7 +20,6 @@ def test_names_are_those_of_the_table_and_groups_those_of_the_checks() -> None:
         assert figure.name == name
         assert name.split(".")[0].replace("_", "-") == figure.check
         assert figure.meaning[-1] != "."
-        assert figure.own is (figure.check == "invariance")
 
 
 def test_counts_are_the_findings_of_invariance() -> None:
