@@ -125,11 +125,9 @@ class _Crossed:
         self._defined = np.isfinite(table).astype(np.float64)
         self._table = np.where(np.isfinite(table), table - mean, 0.0)
         self._shape = table.shape
-        self._cells = float((self._table**2).sum()) / self._defined.sum() ** 2
-        ones = [np.ones((1, size)) for size in table.shape]
-        _, by_row, by_column = self._parts(*ones)
+        _, total, by_row, by_column = self._parts(*(np.ones((1, size)) for size in table.shape))
+        self.error = float(total[0])
         self.errors = (math.sqrt(by_row[0]), math.sqrt(by_column[0]))
-        self.error = float(self._error(by_row, by_column)[0])
 
     def ratios(self, rng: np.random.Generator, resamples: int) -> Array:
         """t* of each resample; those that hold no defined cell say nothing and are left out."""
@@ -137,40 +135,47 @@ class _Crossed:
         found: list[Array] = []
         for start in range(0, resamples, step):
             size = min(step, resamples - start)
-            u, w = (
-                rng.multinomial(count, np.full(count, 1 / count), size=size).astype(np.float64)
-                for count in self._shape
-            )
-            means, *parts = self._parts(u, w)
-            error = np.maximum(self._error(*parts), _SMALLEST * self.error)
-            found.append((means / error)[np.isfinite(means)])
+            u, w = (_counts(rng, count, size) for count in self._shape)
+            means, errors, *_ = self._parts(u, w)
+            errors = np.maximum(errors, _SMALLEST * self.error)
+            found.append((means / errors)[np.isfinite(means)])
         return np.concatenate(found)
 
-    def _error(self, by_row: Array, by_column: Array) -> Array:
-        # effects of rows and columns that cancel out leave the cells' own spread
-        total: Array = np.sqrt(np.maximum(by_row + by_column, self._cells))
-        return total
+    def _parts(self, u: Array, w: Array) -> tuple[Array, Array, Array, Array]:
+        """Means less the sample's mean, their standard errors, variances by rows and by columns.
 
-    def _parts(self, u: Array, w: Array) -> tuple[Array, Array, Array]:
-        """Means less the sample's mean, and their variances by rows and by columns.
-
-        Both are of the linearised ratio (sum of cells)/(number of cells), which matters where
-        cells are undefined.
+        The variances are of the linearised ratio (sum of cells)/(number of cells), which matters
+        where cells are undefined. Effects of rows and of columns that cancel out leave the
+        variance that the cells by themselves give the mean.
         """
         row_sums, row_counts = w @ self._table.T, w @ self._defined.T
         number = (u * row_counts).sum(axis=1)
+        squares = (u * (w @ (self._table**2).T)).sum(axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             means = (u * row_sums).sum(axis=1) / number
+            by_cell = np.maximum(squares / number - means**2, 0.0) / number
+            if len(self._table) == 1:  # the same as below, without its tables
+                by_column = _corrected(self._shape[1]) * by_cell
+                return means, np.sqrt(by_column), np.zeros_like(means), by_column
             lost = row_sums - means[:, None] * row_counts
             by_row = _corrected(len(self._table)) * (u * lost**2).sum(axis=1) / number**2
             lost = u @ self._table - means[:, None] * (u @ self._defined)
             by_column = _corrected(self._shape[1]) * (w * lost**2).sum(axis=1) / number**2
-        return means, by_row, by_column
+            errors = np.sqrt(np.maximum(by_row + by_column, by_cell))
+        return means, errors, by_row, by_column
+
+
+def _counts(rng: np.random.Generator, size: int, resamples: int) -> Array:
+    """How often each of `size` is drawn in as many draws with replacement, resamples × size."""
+    draws = rng.integers(size, size=(resamples, size))
+    draws += size * np.arange(resamples)[:, None]
+    counts = np.bincount(draws.ravel(), minlength=resamples * size)
+    return counts.reshape(resamples, size).astype(np.float64)
 
 
 def _corrected(size: int) -> float:
-    """Bessel's correction; a single row has no variance between rows."""
-    return size / (size - 1) if size > 1 else 0.0
+    """Bessel's correction of a variance."""
+    return size / (size - 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

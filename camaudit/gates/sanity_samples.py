@@ -140,7 +140,7 @@ def _crossed(
     *,
     averaged: bool = False,
 ) -> Sample:
-    check, _, explainer, figure, step = place
+    check, _, explainer, figure, _ = place
     images = [one["id"] for one in results["images"]]
     if table.shape[1] != len(images):
         return stopped(
