@@ -14,6 +14,7 @@ import traceback
 import click
 
 from camaudit import __version__
+from camaudit.commands.diff import diff
 from camaudit.commands.export import export
 from camaudit.commands.fetch import fetch
 from camaudit.commands.options import reader_may_leave
@@ -52,7 +53,7 @@ def data() -> None:
 
 for _command in (stack_mix, stack_gen, verify, export, fetch):
     data.add_command(_command)
-for _command in (run, theory, train):
+for _command in (run, diff, theory, train):
     cli.add_command(_command)
 
 

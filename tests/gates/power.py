@@ -21,7 +21,7 @@ from camaudit.gates.decide import ALPHA, MINIMUM, estimate
 RECORDED = Path(__file__).with_name("recorded.json")
 PLANTED = (1.2, 0.8, 1.0)  # of the threshold
 IMAGES = 50
-RESAMPLES = 1_999  # the gate takes 9 999; ALPHA · (resamples + 1) is whole here too
+RESAMPLES = 399  # the gate takes 9 999; ALPHA · (resamples + 1) is whole here too
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Interval = Callable[[Array, int], tuple[float, float]]

@@ -49,7 +49,7 @@ def summary(method: str, records: Sequence[Mapping[str, Any]], family: str) -> d
 
 
 def dead_zone_run(
-    scores: Mapping[str, Sequence[float | None | str]] | None = None, **changes: Any
+    scores: Mapping[str, Sequence[float | str | None]] | None = None, **changes: Any
 ) -> dict[str, Any]:
     """A run of the check dead-zone; in place of a score None is degenerate, a text a status."""
     given = {"gradcam": cells(), "uniform": [0.4] * 50} if scores is None else dict(scores)

@@ -45,7 +45,9 @@ def literal(values: list[float], *, seed: int, resamples: int) -> tuple[float, f
     return mean - ratios[-tail] * error, mean - ratios[tail - 1] * error, p
 
 
-@pytest.mark.parametrize("values", [drawn(12, mean=-0.4), [x**2 for x in drawn(20)], [0.0] * 9 + [1]])
+@pytest.mark.parametrize(
+    "values", [drawn(12, mean=-0.4), [x**2 for x in drawn(20)], [0.0] * 9 + [1]]
+)
 def test_it_is_the_literal_studentised_bootstrap(values: list[float]) -> None:
     found = estimate(values, seed=5, resamples=399)
     low, high, p = literal(values, seed=5, resamples=399)
@@ -57,14 +59,11 @@ def test_it_is_the_literal_studentised_bootstrap(values: list[float]) -> None:
 
 def literal_crossed_error(table: list[list[float | None]]) -> float:
     """The standard error of a crossed mean, by rows and by columns."""
-    cells = {
-        (i, j): x for i, row in enumerate(table) for j, x in enumerate(row) if x is not None
-    }
+    cells = {(i, j): x for i, row in enumerate(table) for j, x in enumerate(row) if x is not None}
     mean, total = sum(cells.values()) / len(cells), 0.0
     for axis, size in ((0, len(table)), (1, len(table[0]))):
         lost = [
-            sum(x - mean for place, x in cells.items() if place[axis] == one)
-            for one in range(size)
+            sum(x - mean for place, x in cells.items() if place[axis] == one) for one in range(size)
         ]
         total += size / (size - 1) * sum(x**2 for x in lost) / len(cells) ** 2
     return math.sqrt(total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from camaudit.gates.gate import judge
@@ -23,14 +24,20 @@ def test_the_recorded_scores_are_of_three_models_and_many_methods() -> None:
 
 @pytest.mark.long
 @pytest.mark.parametrize("scores", SCORES, ids=NAMES)
-def test_errors_are_rare_and_power_is_what_the_spread_allows(scores: Scores) -> None:
+def test_power_is_what_the_spread_of_the_scores_allows(scores: Scores) -> None:
     found = rates(scores, seeds=SEEDS)
-    assert found.false_pass <= 0.05
-    assert found.false_fail <= 0.05
     if scores.variation <= reachable(1.2):
         assert found.failed >= 0.95
-    if scores.variation <= reachable(0.8) * 0.9:  # right-skewed scores pass less easily
+    if scores.variation <= 0.9 * reachable(0.8):  # scores with a long tail pass less easily
         assert found.passed >= 0.95
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scores", SCORES, ids=NAMES)
+def test_at_the_threshold_at_most_one_in_twenty_passes_or_fails(scores: Scores) -> None:
+    found = rates(scores, seeds=1000)  # of 200, chance alone makes one method or another exceed it
+    assert found.false_pass <= 0.05
+    assert found.false_fail <= 0.05
 
 
 def test_how_much_scores_may_vary_for_the_power_that_is_asked_for() -> None:
@@ -53,8 +60,6 @@ def test_percentile_intervals_would_pass_skewed_scores_too_often() -> None:
 def test_the_whole_gate_decides_as_its_interval_does(
     planted: float, right: Decision, least: float
 ) -> None:
-    import numpy as np
-
     scores = next(one for one in SCORES if one.method == "scorecam" and "Fashion" in one.run)
     threshold = 0.1
     demand = policy(condition(bound=threshold))
