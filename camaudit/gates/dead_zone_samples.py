@@ -16,6 +16,8 @@ __all__ = ["DEAD_ZONE", "TAKES"]
 
 DEAD_ZONE = "dead-zone"
 
+_UNDEFINED = ("degenerate", "not applicable")  # statuses without a figure
+
 _Value = Callable[[Mapping[str, Any]], tuple[Any, str]]  # of a record: the figure and its status
 
 
@@ -36,13 +38,14 @@ def _dead_zone(value: _Value, *, low: float = 0.0) -> Take:
         cells, kinds = [], set()
         for image in images:
             found, status = by_image[image]
-            if found is None and status != "ok":
+            if found is None and status in _UNDEFINED:
                 cells.append(math.nan)
-                kinds.add(str(status))
-            elif not number(found) or not low <= found <= 1:
-                return stopped(Decision.ERROR, f"image {image} has the figure {found!r}")
-            else:
+                kinds.add(status)
+            elif status == "ok" and number(found) and low <= found <= 1:
                 cells.append(float(found))
+            else:
+                wrong = f"image {image} has the status {status!r} with the figure {found!r}"
+                return stopped(Decision.ERROR, wrong)
         left = len(results["images"]) - len(images)
         remark = f"{left} images were left out, as it runs the model many times" if left else ""
         return judged(

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from camaudit.errors import AuditError
 from camaudit.gates.decide import ALPHA, MINIMUM, estimate, holm, resamples_for
 from camaudit.gates.pairs import Pair, paired
+from camaudit.gates.sample import MALFORMED, malformed
 from camaudit.gates.samples import FIGURES, Sample, explainers_of, sample
 from camaudit.gates.verdict import Decision
 
@@ -80,7 +82,8 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
 
     Both must be free of :func:`camaudit.gates.records.defects`. Worse and better are shown by the
     paired studentised bootstrap, at 2.5 % each after Holm's correction over all that is tested.
-    That no difference is shown does not show that there is none.
+    That no difference is shown does not show that there is none. Raises :class:`AuditError` where
+    a run is not as its schema has it.
     """
     seed = second["settings"].get("seed")
     seed = seed if isinstance(seed, int) and seed >= 0 else 0
@@ -109,21 +112,20 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
 def _explainers(first: Mapping[str, Any], second: Mapping[str, Any], figure: str) -> Sequence[str]:
     """Those of either run, where either has the check."""
     check = FIGURES[figure].check
-    listed = [
-        name
-        for results in (first, second)
-        if _made(results, check)
-        for name in explainers_of(results, check)
-    ]
+    try:
+        made = [results for results in (first, second) if _made(results, check)]
+    except MALFORMED as error:
+        raise AuditError(malformed(error)) from error
+    listed = [name for results in made for name in explainers_of(results, check)]
     return list(dict.fromkeys(listed))
 
 
 def _made(results: Mapping[str, Any], check: str) -> bool:
     if check == "dead-zone":
-        return any(record.get("check") == check for record in results["records"])
+        return any(record["check"] == check for record in results["records"])
     if check == "invariance":
         return bool(results.get("invariance"))
-    return check in ((results.get("sanity") or {}).get("settings") or {}).get("checks", ())
+    return bool(results.get("sanity")) and check in results["sanity"]["settings"]["checks"]
 
 
 def _difference(

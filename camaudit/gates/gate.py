@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from camaudit.errors import UsageError
+from camaudit.errors import AuditError, UsageError
 from camaudit.gates.cases import Case, case, estimated
 from camaudit.gates.decide import (
     ALPHA,
@@ -56,7 +56,11 @@ def judge(
         baseline = None if lacking else baseline
     cases = []
     for condition in policy.conditions:
-        bound = _bound(condition, results)
+        try:
+            bound = _bound(condition, results)
+        except AuditError as error:
+            problems.append(f"condition {condition.name}: {error}")
+            continue
         if not bound:
             problems.append(
                 f"condition {condition.name} binds no explainer: the run has none but controls"

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from camaudit.errors import AuditError, UsageError
@@ -81,8 +82,10 @@ def image_keys(results: Mapping[str, Any]) -> dict[str, tuple[str, str | None]]:
 
 
 def _image_defects(images: list[Any]) -> list[str]:
-    if any(not isinstance(one, dict) or not isinstance(one.get("id"), str) for one in images):
+    if not all(isinstance(one, dict) and isinstance(one.get("id"), str) for one in images):
         return ["results.json lists an image without an id"]
+    if not all(isinstance(one.get("sha256", ""), (str, NoneType)) for one in images):
+        return ["results.json lists an image whose sha256 is no text"]
     if not images:
         return ["results.json lists no image: there is nothing to decide on"]
     twice = [name for name, count in Counter(one["id"] for one in images).items() if count > 1]

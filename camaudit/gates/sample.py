@@ -12,7 +12,18 @@ import numpy as np
 from camaudit.gates.records import image_keys
 from camaudit.gates.verdict import Decision
 
-__all__ = ["Array", "Results", "Sample", "Take", "checked", "judged", "number", "stopped"]
+__all__ = [
+    "MALFORMED",
+    "Array",
+    "Results",
+    "Sample",
+    "Take",
+    "checked",
+    "judged",
+    "malformed",
+    "number",
+    "stopped",
+]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Results = Mapping[str, Any]  #: results.json as an object
@@ -55,6 +66,20 @@ Take = Callable[[Results, str], Sample]  #: takes a figure of an explainer from 
 def stopped(state: Decision, reason: str) -> Sample:
     """A sample on which nothing can be decided."""
     return Sample(state=state, reason=reason)
+
+
+#: What reading a results.json raises that is not as its schema has it.
+MALFORMED = (
+    ArithmeticError, AttributeError, LookupError, StopIteration, TypeError, ValueError,
+)  # fmt: skip
+
+
+def malformed(error: Exception) -> str:
+    """What to say of one of :data:`MALFORMED`."""
+    return (
+        f"results.json is not as its schema has it ({type(error).__name__}: {error}): run the "
+        "audit again"
+    )
 
 
 def number(value: Any) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from camaudit.errors import AuditError
 from camaudit.gates import dead_zone_samples, invariance_samples, sanity_samples
 from camaudit.gates.dead_zone_samples import DEAD_ZONE
-from camaudit.gates.sample import Results, Sample, number, stopped
+from camaudit.gates.sample import MALFORMED, Results, Sample, malformed, number, stopped
 from camaudit.gates.verdict import Decision
 
 __all__ = ["FIGURES", "TAKES", "Figure", "Sample", "explainers_of", "sample", "uniform"]
@@ -36,27 +37,32 @@ def sample(results: Results, figure: str, explainer: str) -> Sample:
     """
     try:
         return TAKES[figure](results, explainer)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        return stopped(
-            Decision.ERROR,
-            f"results.json is not as its schema has it ({type(error).__name__}: {error}): run the "
-            "audit again",
-        )
+    except MALFORMED as error:
+        return stopped(Decision.ERROR, malformed(error))
 
 
 def explainers_of(results: Results, check: str) -> list[str]:
-    """Every explainer of the run but the controls, in the order of the run."""
-    listed = [str(name) for name in results.get("settings", {}).get("methods") or ()]
+    """Every explainer of the run but the controls, in the order of the run.
+
+    Raises :class:`AuditError` where results.json is not as its schema has it.
+    """
+    try:
+        return _explainers(results, check)
+    except MALFORMED as error:
+        raise AuditError(malformed(error)) from error
+
+
+def _explainers(results: Results, check: str) -> list[str]:
+    listed = [str(name) for name in results["settings"].get("methods") or ()]
     if check == "invariance":
-        part = results.get("invariance") or {}
-        listed += [str(entry["name"]) for entry in part.get("explainers", ())]
-    listed += [
-        str(one["method"]) for one in results.get("records", ()) if one["check"] == DEAD_ZONE
-    ]
-    sanity = results.get("sanity") or {}
-    listed += [str(name) for name in sanity.get("settings", {}).get("methods", ())]
-    families = dict(sanity.get("families") or {})
-    families |= {entry["method"]: entry["family"] for entry in results.get("summary", ())}
+        part = results.get("invariance") or {"explainers": ()}
+        listed += [str(entry["name"]) for entry in part["explainers"]]
+    listed += [str(one["method"]) for one in results["records"] if one["check"] == DEAD_ZONE]
+    families: dict[str, Any] = {}
+    if results.get("sanity"):
+        listed += [str(name) for name in results["sanity"]["settings"]["methods"]]
+        families |= results["sanity"]["families"]
+    families |= {entry["method"]: entry["family"] for entry in results["summary"]}
     return [name for name in dict.fromkeys(listed) if not _control(name, families)]
 
 

@@ -122,6 +122,10 @@ def broken(change: str) -> dict[str, Any]:
         records[3]["mu_l1"] = 1.5
     elif change == "no status":
         del records[3]["status"]
+    elif change == "unknown status":
+        records[3]["status"] = "fine"
+    elif change == "degenerate with a value":
+        records[3]["status"] = "degenerate"
     elif change == "not verified":
         run["zone"]["verified"] = False
     elif change == "no zone":
@@ -136,7 +140,8 @@ def broken(change: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "change",
     ["image twice", "record twice", "records missing", "records and images cut", "strange image",
-     "NaN", "ok without value", "text", "true", "more than one", "no status", "not verified",
+     "NaN", "ok without value", "text", "true", "more than one", "no status", "unknown status",
+     "degenerate with a value", "not verified",
      "no zone", "no summary", "no records"],
 )  # fmt: skip
 def test_records_that_cannot_be_relied_on_are_errors(change: str) -> None:
