@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from camaudit.gates.sample import Results, Sample, Take, checked, stopped
@@ -10,6 +11,10 @@ from camaudit.gates.verdict import Decision
 
 __all__ = ["TAKES"]
 
+_OUTCOMES = (
+    "holds", "violated by definition", "not confirmed", "bug", "not applicable", "undefined",
+    "fault",
+)  # fmt: skip
 _SILENT = ("failing-model", "hygiene-error")  # properties that an explainer without maps satisfies
 
 
@@ -21,6 +26,9 @@ def _count(outcome: str) -> Take:
         findings = [one for one in part["findings"] if one["explainer"] == explainer]
         if not findings:
             return stopped(Decision.ERROR, f"invariance has no finding of {explainer!r}")
+        odd = [one for one in findings if not _sound(one)]
+        if odd:
+            return stopped(Decision.ERROR, f"its finding on {odd[0]['property']} makes no sense")
         twice = Counter((one["on"], one["property"]) for one in findings)
         if max(twice.values()) > 1:
             return stopped(Decision.ERROR, "a property of it is listed twice")
@@ -30,6 +38,13 @@ def _count(outcome: str) -> Take:
         return _counted(findings, outcome)
 
     return take
+
+
+def _sound(finding: Mapping[str, Any]) -> bool:
+    """Whether the outcome is a known one, and goes with the number of examples."""
+    examples = checked(finding["examples"])
+    outcome = finding["outcome"]
+    return outcome in _OUTCOMES and examples >= (outcome == "holds")
 
 
 def _counted(findings: list[Any], outcome: str) -> Sample:

@@ -28,7 +28,10 @@ def _cascade(check: str, *, effect: bool) -> Take:
             return stopped(
                 Decision.NOT_APPLICABLE, "no cascade was run that ends with every layer random"
             )
-        table = _table([steps[-1] for steps in curve["values"]])
+        steps = sum(step["order"] == curve["order"] for step in sanity["steps"])
+        if not steps or any(len(row) != steps for row in curve["values"]):
+            return stopped(Decision.ERROR, f"the cascade is not whole: expected {steps} steps")
+        table = _table([row[-1] for row in curve["values"]])
         place = (check, curve["order"], explainer, similarity, len(curve["values"][0]))
         if effect and len(table) < 2:
             return stopped(Decision.INCONCLUSIVE, "a null takes at least two random models")

@@ -28,7 +28,7 @@ def test_power_is_what_the_spread_of_the_scores_allows(scores: Scores) -> None:
     found = rates(scores, seeds=SEEDS)
     if scores.variation <= reachable(1.2):
         assert found.failed >= 0.95
-    if scores.variation <= 0.9 * reachable(0.8):  # scores with a long tail pass less easily
+    if scores.variation <= 0.85 * reachable(0.8):  # scores with a long tail pass less easily
         assert found.passed >= 0.95
 
 
