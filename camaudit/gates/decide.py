@@ -44,7 +44,8 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 class Estimate:
     """A mean with its interval, and p-values against 0 from the same resamples.
 
-    units: the fewer of rows and columns with a value, a single row not counted. p_below is the
+    units: the fewer of rows and columns with a value, a single row not counted; rows, columns: how
+    many there are. p_below is the
     p-value of "the mean is 0 or more", so a small one shows a mean below 0; p_above the reverse.
     exact: all values are the same number, so that nothing is left to estimate. low, high and the
     p-values are None where it is exact or there are fewer than MINIMUM units. row_error and
@@ -55,6 +56,7 @@ class Estimate:
     units: int
     columns: int
     mean: float | None
+    rows: int = 1
     low: float | None = None
     high: float | None = None
     p_below: float | None = None
@@ -95,7 +97,7 @@ def estimate(values: ArrayLike, *, seed: int, resamples: int = _RESAMPLES) -> Es
     mean = math.fsum(sample.tolist()) / len(sample)
     rows, columns = table.shape
     units = columns if len(defined) == 1 else min(rows, columns)
-    known = {"n": len(sample), "units": units, "columns": columns}
+    known = {"n": len(sample), "units": units, "columns": columns, "rows": rows}
     if np.ptp(sample) <= _ALIKE * max(1.0, float(np.abs(sample).max())):
         return Estimate(**known, mean=0.0 if abs(mean) <= _ALIKE else mean, exact=True)
     if units < MINIMUM:
@@ -199,8 +201,6 @@ def more_images(found: Estimate, *, tests: int) -> int | None:
     the part between images falls with their number. None where more than MOST_MORE would be
     needed, or where the random models alone spread too far.
     """
-    if found.units < MINIMUM and found.columns < MINIMUM:
-        return MINIMUM - found.columns
     if found.mean is None or found.low is None or found.mean == 0.0:
         return None
     normal = NormalDist()

@@ -175,10 +175,7 @@ def _decided(
         return Decision.DEGENERATE, "no image has a value", None
     of = f"{found.n} images" if not made.crossed else f"{found.n} maps of random models and images"
     if found.units < MINIMUM:
-        what = "images" if found.columns < MINIMUM else "random models"
-        lacking = MINIMUM - found.columns if found.columns < MINIMUM else None
-        text = f"{found.units} {what}: fewer than {MINIMUM} decide nothing"
-        return Decision.INCONCLUSIVE, text, lacking
+        return _few(made, found)
     if found.exact:
         return _exact(made, found, of)
     figure = f"{_said(made)} over {of}"
@@ -188,6 +185,16 @@ def _decided(
         return Decision.FAIL, f"{figure} lies beyond the bound {made.bound:.4g}", None
     more = more_images(found, tests=tests)
     return Decision.INCONCLUSIVE, f"{figure}: {_open(made, found, tests)}; {_more(more)}", more
+
+
+def _few(made: Case, found: Estimate) -> tuple[Decision, str, int | None]:
+    """Fewer images, or random models, than statistics take; more of the former may not be all."""
+    lacking = max(0, MINIMUM - found.columns)
+    counts = [f"{found.columns} images"] if lacking else []
+    models = made.crossed and found.rows < MINIMUM
+    counts += [f"{found.rows} random models"] if models else []
+    text = f"{' and '.join(counts)}: fewer than {MINIMUM} decide nothing"
+    return Decision.INCONCLUSIVE, text, None if models else lacking
 
 
 def _exact(made: Case, found: Estimate, of: str) -> tuple[Decision, str, int | None]:

@@ -104,7 +104,13 @@ def test_fewer_than_six_random_models_decide_nothing() -> None:
     run = sanity_run(methods=("gradcam",), seeds=range(5), images=9)
     ruling = one(condition("mprt.similarity", bound=0.9), run=run)
     assert (ruling.decision, ruling.more) == (Decision.INCONCLUSIVE, None)
-    assert "5 random models" in ruling.reason
+    assert ruling.reason.startswith("5 random models: ")
+    run = sanity_run(methods=("gradcam",), seeds=range(4), images=4)
+    ruling = one(condition("mprt.similarity", bound=0.9), run=run)
+    assert (ruling.decision, ruling.more) == (Decision.INCONCLUSIVE, None)
+    assert ruling.reason.startswith("4 images and 4 random models: ")
+    run = sanity_run(methods=("gradcam",), images=4)
+    assert one(condition("mprt.similarity", bound=0.9), run=run).more == 2
 
 
 @pytest.mark.parametrize(
