@@ -45,11 +45,10 @@ class Estimate:
     """A mean with its interval, and p-values against 0 from the same resamples.
 
     units: the fewer of rows and columns with a value, a single row not counted; rows, columns: how
-    many there are. p_below is the
-    p-value of "the mean is 0 or more", so a small one shows a mean below 0; p_above the reverse.
-    exact: all values are the same number, so that nothing is left to estimate. low, high and the
-    p-values are None where it is exact or there are fewer than MINIMUM units. row_error and
-    column_error are standard errors by rows and by columns.
+    many there are. p_below is the p-value of "the mean is 0 or more", so a small one shows a mean
+    below 0; p_above the reverse. exact: all values are the same number, so that nothing is left to
+    estimate. low, high and the p-values are None where it is exact or there are fewer than MINIMUM
+    units. row_error and column_error are standard errors by rows and by columns.
     """
 
     n: int

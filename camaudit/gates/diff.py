@@ -85,8 +85,7 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> Comparison:
     That no difference is shown does not show that there is none. Raises :class:`AuditError` where
     a run is not as its schema has it.
     """
-    seed = second["settings"].get("seed")
-    seed = seed if isinstance(seed, int) and seed >= 0 else 0
+    seed: int = second["settings"]["seed"]
     pairs = [
         (figure, explainer, sample(first, figure, explainer), sample(second, figure, explainer))
         for figure in FIGURES

@@ -66,7 +66,7 @@ def judge(
                 f"condition {condition.name} binds no explainer: the run has none but controls"
             )
         cases += [case(condition, explainer, results, baseline) for explainer in bound]
-    seed = _seed(results)
+    seed: int = results["settings"]["seed"]
     open_cases = [made for made in cases if made.decision is None]
     resamples = resamples_for(len(open_cases))
     cases = [estimated(made, seed=seed, resamples=resamples) for made in cases]
@@ -107,11 +107,6 @@ def _bound(condition: Condition, results: Mapping[str, Any]) -> Sequence[str]:
         return list(dict.fromkeys(condition.explainers))
     known = FIGURES.get(condition.figure)
     return explainers_of(results, known.check if known else "")
-
-
-def _seed(results: Mapping[str, Any]) -> int:
-    seed = results["settings"].get("seed")
-    return seed if isinstance(seed, int) and seed >= 0 else 0
 
 
 def _rulings(cases: Sequence[Case]) -> list[Ruling]:

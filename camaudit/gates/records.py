@@ -67,6 +67,9 @@ def defects(results: Any) -> list[str]:
     ]
     if wrong:
         return wrong
+    seed = results["settings"].get("seed")
+    if type(seed) is not int or seed < 0:
+        wrong.append(f"results.json has the seed {seed!r}: its settings are lost")
     places = list(_not_finite(results, "results.json"))
     if places:
         wrong.append(

@@ -340,6 +340,8 @@ def test_what_a_flat_map_scores() -> None:
         ({"schema": 2}, "schema 2"),
         ({"schema": True}, "schema True"),
         ({"schema": None}, "schema None"),
+        ({"settings": {}}, "seed None"),
+        ({"settings": {"seed": False}}, "seed False"),
         ({"records": None}, "lacks records"),
         ({"zone": []}, "lacks zone"),
         ({"images": []}, "no image"),
