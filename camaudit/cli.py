@@ -14,6 +14,7 @@ import traceback
 import click
 
 from camaudit import __version__
+from camaudit.commands.diff import diff
 from camaudit.commands.export import export
 from camaudit.commands.fetch import fetch
 from camaudit.commands.init import init
@@ -54,7 +55,7 @@ def data() -> None:
 
 for _command in (stack_mix, stack_gen, verify, export, fetch):
     data.add_command(_command)
-for _command in (run, theory, train, init, schema):
+for _command in (run, diff, init, schema, theory, train):
     cli.add_command(_command)
 
 

@@ -151,3 +151,4 @@ _similarity(
 )  # fmt: skip
 _findings("bugs", "properties that the explainer violates although its definition promises them")
 _findings("faults", "properties on which it gave no maps that can be compared")
+_findings("different", "whether its maps are others than those of the method that it claims to be")

@@ -56,7 +56,6 @@ class Ruling:
         """As a test has it: `dead-zone[gradcam]`."""
         return f"{self.condition.name}[{self.explainer}]"
 
-
     @property
     def binds(self) -> bool:
         """Whether it decides: of severity "fail" and not waived, or what could not be carried out.

@@ -24,7 +24,7 @@ def test_names_are_those_of_the_table_and_groups_those_of_the_checks() -> None:
 
 def test_counts_are_the_findings_of_invariance() -> None:
     counts = [name for name, figure in FIGURES.items() if figure.count]
-    assert counts == ["invariance.bugs", "invariance.faults"]
+    assert counts == ["invariance.bugs", "invariance.faults", "invariance.different"]
 
 
 def test_an_unknown_figure_lists_the_near_ones() -> None:
