@@ -50,7 +50,7 @@ def test_decisions_differ_by_their_mark_too() -> None:
 
 def test_counts_are_of_what_binds() -> None:
     assert "explanations: pass 1/1" in badge(VERDICTS["fail, waived"][0])
-    assert "explanations: fail 1/7" in badge(VERDICTS["everything"][0])
+    assert "explanations: error 1/7" in badge(VERDICTS["everything"][0])
     assert "explanations: error<" in badge(VERDICTS["problem alone"][0])
     assert "explanations: inconclusive<" in badge(VERDICTS["nothing"][0])
 

@@ -62,8 +62,8 @@ def test_the_verdict_stands_first_and_the_rest_is_folded() -> None:
     text = markdown(VERDICTS["everything"][0], RESULTS, report="reports/report.html")
     lines = [line for line in text.splitlines() if line]
     assert lines[0] == MARKER
-    assert lines[1] == "## The gate fails: 1 of 7 rulings that bind fails."
-    assert "exit code 1. Report: <code>reports/report.html</code>." in lines[2]
+    assert lines[1] == "## The gate does not pass: the audit itself went wrong."
+    assert "exit code 3. Report: <code>reports/report.html</code>." in lines[2]
     assert lines[3].startswith("- Problem: weights\\_sha256")
     page = Rendered(text)
     assert page.tags.count("details") == page.tags.count("summary") == 3
@@ -128,7 +128,7 @@ def test_a_comment_is_never_longer_than_a_forge_takes() -> None:
     text = markdown(verdict(*many, problems=("p" * 9000,) * 300), RESULTS)
     assert len(text.encode()) <= 60_000
     page = Rendered(text)
-    assert page.text.startswith("The gate fails: 500 of 500 rulings fail.")
+    assert page.text.startswith("The gate does not pass: the audit itself went wrong.")
     assert re.search(r"And \d+ more rulings; all stand in gate\.json\.", page.text)
     assert re.search(r"And \d+ more lines; all stand in gate\.json\.", page.text)
 
@@ -137,14 +137,14 @@ def test_card_holds_figures_hashes_date_scope_and_limits() -> None:
     found = VERDICTS["everything"][0]
     section = json.loads(json.dumps(card(found, RESULTS, date=DATE), allow_nan=False))
     assert section["date"] == "2026-11-21"
-    assert section["decision"] == "fail"
+    assert section["decision"] == "error"
     assert section["subject"]["weights_sha256"] == "ab" * 32
     assert section["data"]["images_sha256"] == "ef" * 32
     assert section["rulings"] == found.to_dict()["rulings"]
     assert section["scope"]
     assert section["does_not_say"]
     page = Rendered(card_markdown(found, RESULTS, date=DATE))
-    for said in ("The gate fails", "2026-11-21", "ab" * 32, "ef" * 32, "What it does not say",
+    for said in ("The gate does not pass", "2026-11-21", "ab" * 32, "ef" * 32, "What it does not say",
                  "Waived until 2030-12-31", "0.131 [0.112 to 0.15]", "fail, waived", "Scope",
                  "rules out one fault"):  # fmt: skip
         assert said in page.text

@@ -90,7 +90,7 @@ def test_the_summary_is_added_to_what_stands_there(tmp_path: Path) -> None:
         write_outputs(FOUND, RESULTS, Outputs(summary=path), date=DATE)
     text = path.read_text()
     assert text.startswith("# Other step\n| a |\n\n<!-- camaudit gate -->\n")
-    assert text.count("## The gate fails") == 2
+    assert text.count("## The gate does not pass") == 2
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -98,7 +98,7 @@ def test_hostile_text_can_be_written(text: str, tmp_path: Path) -> None:
     write_outputs(hostile(text), RESULTS, asked(tmp_path), date=DATE)
     assert len(tree(tmp_path)) == 7
     (_,) = JUnitXml.fromfile(str(tmp_path / "ci" / "junit.xml"))
-    assert json.loads((tmp_path / "gate.json").read_bytes())["exit_code"] == 1
+    assert json.loads((tmp_path / "gate.json").read_bytes())["exit_code"] == 3
 
 
 def refusing(method: str, after: int, code: int) -> Callable[[pytest.MonkeyPatch], None]:

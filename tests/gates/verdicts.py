@@ -185,7 +185,7 @@ VERDICTS: dict[str, tuple[Verdict, int]] = {
             warned(failed(explainer="scorecam")), warned(inconclusive(explainer="xgradcam")),
             passed(explainer="gradcam++"), problems=(PROBLEM,), notes=(NOTE,),
         ),
-        1,
+        3,
     ),
 }  # fmt: skip
 

@@ -36,7 +36,7 @@ from camaudit.sites import Site, Tracer
 #: They watch what an explainer does to a model: none may find another's cut of it.
 WATCHING = {hygiene.__name__, answers.__name__}
 MOST = 4  # times as many draws as would do if all of them said something
-MARGIN = 1.15  # more for each method, because few networks are for some of them
+MARGIN = 1.03  # more for each method, because few networks are for some of them
 LEAST_DRAWS = 60
 SHARED_MODELS = 4  # a network, and what a property makes of it
 #: Methods that cost some ten times as much as the others are asked for a quarter as many examples.
