@@ -17,6 +17,7 @@ from camaudit import __version__
 from camaudit.commands.diff import diff
 from camaudit.commands.export import export
 from camaudit.commands.fetch import fetch
+from camaudit.commands.gate import gate
 from camaudit.commands.init import init
 from camaudit.commands.options import reader_may_leave
 from camaudit.commands.run import run
@@ -55,7 +56,7 @@ def data() -> None:
 
 for _command in (stack_mix, stack_gen, verify, export, fetch):
     data.add_command(_command)
-for _command in (run, diff, init, schema, theory, train):
+for _command in (run, gate, diff, init, schema, theory, train):
     cli.add_command(_command)
 
 

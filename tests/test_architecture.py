@@ -53,14 +53,16 @@ ALLOWED: dict[str, set[str]] = {
     "audit": {
         "", "errors", "types", "maps", "sites", "cut", "capture", "engine", "methods", "walls",
         "metrics", "data", "models", "report.gallery", "report.names", "report.sanity_pictures",
-        "initialisation", "theory", "training.trained", "sanity", "invariance",
+        "initialisation", "theory", "training.trained", "sanity", "invariance", "gates",
+        "importing",
     },
     "training": {
         "", "errors", "files", "cut", "data", "initialisation", "models", "walls", "report.curves",
         "report.figures", "report.html", "report.writing",
     },
     "commands": {
-        "", "errors", "types", "data", "console", "audit", "gates", "report", "schema", "training",
+        "", "errors", "files", "types", "data", "console", "audit", "gates", "report", "schema",
+        "training",
     },
     "console": {"methods", "report", "types"},
     "cli": {"", "errors", "types", "commands", "console", "audit", "report"},

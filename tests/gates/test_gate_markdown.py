@@ -145,8 +145,8 @@ def test_card_holds_figures_hashes_date_scope_and_limits() -> None:
     assert section["does_not_say"]
     page = Rendered(card_markdown(found, RESULTS, date=DATE))
     for said in ("The gate does not pass", "2026-11-21", "ab" * 32, "ef" * 32,
-                 "What it does not say", "Waived until 2030-12-31", "0.131 [0.112 to 0.15]", "fail, waived", "Scope",
-                 "rules out one fault"):  # fmt: skip
+                 "What it does not say", "Waived until 2030-12-31", "0.131 [0.112 to 0.15]",
+                 "fail, waived", "Scope", "rules out one fault"):  # fmt: skip
         assert said in page.text
 
 

@@ -1,0 +1,193 @@
+"""`camaudit gate`."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from camaudit.commands.options import reader_may_leave
+from camaudit.errors import UsageError
+
+if TYPE_CHECKING:
+    from camaudit.audit.gating import Gated
+    from camaudit.gates.policy import Policy
+    from camaudit.gates.written import Outputs
+
+__all__ = ["gate"]
+
+_FILE = click.Path(path_type=Path)
+_SUMMARY = "GITHUB_STEP_SUMMARY"  # the file whose text a CI shows with the job
+
+
+@click.command()
+@click.option(
+    "--policy",
+    type=_FILE,
+    metavar="FILE",
+    help="camaudit.toml, or a pyproject.toml with [tool.camaudit]. Default: the one in the working "
+    "folder.",
+)
+@click.option(
+    "--run",
+    "finished",
+    type=_FILE,
+    metavar="RUN",
+    help="Judge this results.json, or the one in this folder. Default: run the policy's audit.",
+)
+@click.option(
+    "--baseline",
+    type=_FILE,
+    metavar="RUN",
+    help="The run that conditions mean by baseline. Default: that of the policy.",
+)
+@click.option(
+    "--update-baseline",
+    is_flag=True,
+    help="Make this run the baseline, and judge it as such; not where the verdict is an error.",
+)
+@click.option(
+    "--escalate",
+    is_flag=True,
+    help="Where too few images decide nothing, run more, up to escalate = N of the policy.",
+)
+@click.option(
+    "--out",
+    type=_FILE,
+    metavar="DIR",
+    help="Where results.json, report.html and gate.json go. Default: reports/gate.",
+)
+@click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML.")
+@click.option("--markdown", type=_FILE, metavar="FILE", help="Write a comment in markdown.")
+@click.option("--badge", type=_FILE, metavar="FILE", help="Write a badge (SVG).")
+@click.option(
+    "--card", type=_FILE, metavar="FILE", help="Write a section for a model card (.md or .json)."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print gate.json instead of the table.")
+def gate(policy: Path | None, as_json: bool, **options: Any) -> int:
+    """Decide by a policy whether these explanations may ship.
+
+    Runs the audit that the policy asks for, or judges a finished one (--run), and holds its figures
+    against the conditions. Exit codes: 0 every condition is shown to hold; 1 one is shown not to; 2
+    the policy is wrong; 3 the audit went wrong, or the run is not the one that the policy is about;
+    4 too little is known (too few images, maps that are empty, a method that does not apply).
+    """
+    from camaudit.gates.reading import read_policy
+    from camaudit.gates.source import find_policy
+    from camaudit.gates.written import check_outputs
+    from camaudit.report.gate_table import print_gate
+
+    today = datetime.datetime.now(tz=datetime.UTC)
+    found = read_policy(policy or find_policy(Path.cwd()), today=today.date())
+    folder = options["out"] or Path("reports") / "gate"
+    outputs = _outputs(folder, options)
+    check_outputs(outputs)
+    started = time.monotonic()
+    made = _gated(found, options, today.date())
+    seconds = time.monotonic() - started
+    _write(made, found, folder, outputs, today, seconds, options)
+    with reader_may_leave():
+        if as_json:
+            click.echo(json.dumps(made.results["gate"], indent=2, allow_nan=False))
+        else:
+            print_gate(made.results["gate"])
+    return made.verdict.exit_code
+
+
+def _outputs(folder: Path, options: dict[str, Any]) -> Outputs:
+    from camaudit.gates.written import Outputs
+
+    summary = os.environ.get(_SUMMARY)
+    files = {name: options[name] for name in ("junit", "markdown", "badge", "card")}
+    return Outputs(
+        record=folder / "gate.json", summary=Path(summary) if summary else None, **files
+    )  # fmt: skip
+
+
+def _gated(policy: Policy, options: dict[str, Any], today: datetime.date) -> Gated:
+    """The verdict; a run that becomes the baseline is held against itself."""
+    from rich.console import Console
+
+    from camaudit.audit.allocator import keep_freed_memory
+    from camaudit.audit.gating import gate as decided
+    from camaudit.console import ConsoleProgress
+    from camaudit.gates.records import read_results
+
+    results = None if options["finished"] is None else read_results(_file(options["finished"]))
+    if results is not None and options["escalate"]:
+        raise UsageError(
+            "--escalate runs more images, and --run judges what was run: give one of them"
+        )
+    base = _baseline_file(policy, options)
+    baseline = None
+    if not options["update_baseline"] and base is not None and base.is_file():
+        baseline = read_results(base)
+    elif options["baseline"] is not None and not options["update_baseline"]:
+        raise UsageError(f"{base} is no file: name the results.json of an earlier run")
+    keep_freed_memory()
+    # what the user's model prints must not end up in the table or in the JSON
+    with ConsoleProgress(Console(stderr=True)) as progress, contextlib.redirect_stdout(sys.stderr):
+        made = decided(
+            policy, today=today, results=results, baseline=baseline,
+            escalate=options["escalate"], progress=progress,
+        )  # fmt: skip
+        if not options["update_baseline"]:
+            return made
+        itself = decided(policy, today=today, results=made.results, baseline=made.results)
+        return replace(itself, outcome=made.outcome)
+
+
+def _write(
+    made: Gated,
+    policy: Policy,
+    folder: Path,
+    outputs: Outputs,
+    date: datetime.datetime,
+    seconds: float,
+    options: dict[str, Any],
+) -> None:
+    from camaudit.files import made_folder, write_paths
+    from camaudit.gates.annotations import ci_annotations
+    from camaudit.gates.written import write_outputs
+    from camaudit.report.html import render
+
+    others: dict[Path, str] = {}
+    if made.outcome is not None:
+        shown = replace(made.outcome.results, gate=made.results["gate"])
+        others[folder / "results.json"] = json.dumps(made.results, indent=2, allow_nan=False)
+        others[folder / "report.html"] = render(shown, made.outcome.gallery, made.outcome.pictures)
+    report = folder / "report.html"
+    written = write_outputs(
+        made.verdict, made.results, replace(outputs, others=others), date=date, seconds=seconds,
+        report=str(report) if report in others else "",
+    )  # fmt: skip
+    base = _baseline_file(policy, options)
+    if options["update_baseline"] and made.verdict.decision != "error":
+        if base is None:
+            raise UsageError(
+                "there is no place for a baseline: give --baseline FILE, or write baseline in [run]"
+            )
+        plain = {name: part for name, part in made.results.items() if name != "gate"}
+        made_folder(base.parent)
+        written += write_paths({base.resolve(): json.dumps(plain, indent=2).encode()})
+    for path in written:
+        click.echo(f"wrote {path}", err=True)
+    click.echo(ci_annotations(made.verdict, os.environ), nl=False, err=True)
+
+
+def _baseline_file(policy: Policy, options: dict[str, Any]) -> Path | None:
+    if options["baseline"] is not None:
+        return _file(options["baseline"])
+    return None if policy.baseline is None else _file(policy.folder / policy.baseline)
+
+
+def _file(path: Path) -> Path:
+    return path / "results.json" if path.is_dir() else path
