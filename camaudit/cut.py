@@ -11,7 +11,6 @@ the logits on a second image, because detached tensors and kept state leave no t
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,11 +24,11 @@ from camaudit.recent import Recent
 from camaudit.sites import (
     Reached,
     Site,
-    Tracer,
     find_site,
+    map_tensors,
     maps_of,
     require_earlier,
-    require_eval,
+    traced_site,
     visits_of,
 )
 
@@ -40,7 +39,6 @@ __all__ = [
     "answering",
     "cut_at",
     "default_layer",
-    "map_tensors",
     "stages_of",
 ]
 
@@ -215,22 +213,42 @@ def cut_at(model: nn.Module, layer: str, example: Tensor) -> Cut:
     Raises :class:`ModelError` (training mode, output that is no N×C tensor) and
     :class:`LayerError` (unknown layer, no N×K×h×w output, not the only path to the logits).
     """
-    require_eval(model)
     example = example[:1].detach()
-    site = find_site(model, layer, example)
+    image, other = example.clone(), _other_image(example)
+    site, tracer, logits = traced_site(model, layer, image)
+    expected = [_require_logits(logits, 1)]
     trunk = Trunk(model, site)
-    with torch.no_grad():
-        image, other = example.clone(), _other_image(example)
-        expected = [_require_logits(model(given), 1) for given in (image, other.clone())]
-        trunk.mutates_images = image._version > 0
-        other_maps = trunk(other)
-        tracer = Tracer(model, site)
-        activations = _require_map(tracer.run(model, example.clone()), site)
-    head = Head(model, site, example, tracer.before_stop)
+    trunk.mutates_images = image._version > 0
+    activations = _require_map(tracer.at_watch, site)
+    logits, other_maps = _watched(model, site, other)
+    expected.append(_require_logits(logits, 1))
+    head = Head(model, site, example, tracer.before_watch)
     head.mutates_images = trunk.mutates_images
-    _check_only_path(head, site, example, activations, tracer.before_stop)
+    _check_only_path(head, site, example, activations, tracer.before_watch)
     _check_replay(head, [activations, other_maps], expected)
     return Cut(trunk, head, layer=site.label).eval()
+
+
+def _watched(model: nn.Module, site: Site, image: Tensor) -> tuple[Any, Tensor]:
+    """The model's output on an image and the layer's, from one pass."""
+    maps: list[Tensor] = []
+    calls = 0
+
+    def keep(_module: nn.Module, _args: Any, output: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == site.call:
+            maps.append(_require_map(output, site).clone())
+
+    handle = site.module.register_forward_hook(keep)
+    try:
+        with torch.no_grad():
+            logits = model(image)
+    finally:
+        handle.remove()
+    if not maps:
+        raise LayerError(f"layer {site.label!r} did not run on a {tuple(image.shape)} input")
+    return logits, maps[0]
 
 
 @contextmanager
@@ -346,21 +364,6 @@ def _other_image(example: Tensor) -> Tensor:
     """Another image of the example's shape: noise, from a generator of its own."""
     generator = torch.Generator().manual_seed(1)
     return torch.randn(example.shape, generator=generator, dtype=torch.float64).to(example)
-
-
-def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """`value` with every tensor in it changed, through nested tuples, lists and dicts."""
-    if isinstance(value, Tensor):
-        return change(value)
-    if isinstance(value, dict):
-        changed = copy.copy(value)
-        for key in value:
-            changed[key] = map_tensors(change, value[key])
-        return changed
-    if isinstance(value, (tuple, list)):
-        items = [map_tensors(change, item) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    return value
 
 
 def _require_map(output: Any, site: Site) -> Tensor:

@@ -59,10 +59,10 @@ def passage_to(target: Site, early: Cut, example: Tensor) -> Passage:
     """
     model, site = early.trunk.model, early.trunk.site
     example = example[:1].detach()
-    tracer = Tracer(model, site)
+    tracer = Tracer(model, (site.module, site.call), stop=True)
     with torch.no_grad():
         tracer.run(model, example.clone())
-    head = Head(model, site, example, tracer.before_stop)
+    head = Head(model, site, example, tracer.before_watch)
     head.mutates_images = early.head.mutates_images
     head.mutates_input = early.head.mutates_input
     trunk = Trunk(model, target)
@@ -75,7 +75,7 @@ def passage_to(target: Site, early: Cut, example: Tensor) -> Passage:
 def _hidden(tracer: Tracer, target: Site) -> int:
     """Runs of the target's module that the replay skips, inside of calls that it answers."""
     ran = sum(visit.module is target.module for visit in tracer.visits[:-1])
-    answered = sum(module is target.module for module, _ in tracer.before_stop)
+    answered = sum(module is target.module for module, _ in tracer.before_watch)
     return ran - answered
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +21,11 @@ __all__ = [
     "Tracer",
     "Visit",
     "find_site",
+    "map_tensors",
     "maps_of",
     "require_earlier",
     "require_eval",
+    "traced_site",
     "visits_of",
 ]
 
@@ -78,17 +82,22 @@ class Visit:
 class Tracer:
     """Forward hooks on every module that rebuild the tree of calls of one forward pass.
 
-    After :meth:`run`, `visits` lists the finished calls; with a `stop`, the pass ends there and
-    `before_stop` holds the outermost calls that had finished, with what they returned.
+    After :meth:`run`, `visits` lists the finished calls. Of the call to `watch` (a module, and
+    which of its runs), `at_watch` is the output and `before_watch` the outermost calls that had
+    finished, with what they returned; all copied, for what follows may write into them. With
+    `stop` the pass ends there, and nothing is copied.
     """
 
-    def __init__(self, model: nn.Module, stop: Site | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, watch: tuple[nn.Module, int] | None = None, *, stop: bool = False
+    ) -> None:
         self._names = {module: name for name, module in model.named_modules()}
-        self._stop = stop
+        self._watch, self._stop = watch, stop
         self._calls: dict[nn.Module, int] = {}
         self._frames: list[list[tuple[nn.Module, Any]]] = [[]]
         self.visits: list[Visit] = []
-        self.before_stop: list[tuple[nn.Module, Any]] = []
+        self.at_watch: Any = None
+        self.before_watch: list[tuple[nn.Module, Any]] = []
 
     def run(self, model: nn.Module, images: Tensor) -> Any:
         """One forward pass with the hooks in place; they are removed whatever happens."""
@@ -114,10 +123,29 @@ class Tracer:
         call = self._calls[module] = self._calls.get(module, 0) + 1
         shape = tuple(output.shape) if isinstance(output, Tensor) else None
         self.visits.append(Visit(self._names[module], module, call, shape))
-        if self._stop is not None and self._stop.module is module and self._stop.call == call:
-            self.before_stop = [finished for frame in self._frames for finished in frame]
-            raise Reached(self, output)
+        if self._watch == (module, call):
+            finished = [done for frame in self._frames for done in frame]
+            if self._stop:
+                self.at_watch, self.before_watch = output, finished
+                raise Reached(self, output)
+            self.at_watch = map_tensors(torch.clone, output)
+            self.before_watch = [(done, map_tensors(torch.clone, kept)) for done, kept in finished]
         self._frames[-1].append((module, output))
+
+
+def map_tensors(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """`value` with every tensor in it changed, through nested tuples, lists and dicts."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        changed = copy.copy(value)
+        for key in value:
+            changed[key] = map_tensors(change, value[key])
+        return changed
+    if isinstance(value, (tuple, list)):
+        items = [map_tensors(change, item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value
 
 
 def require_eval(model: nn.Module) -> None:
@@ -137,13 +165,47 @@ def find_site(model: nn.Module, layer: str, example: Tensor) -> Site:
     not run, and for one that runs several times while no `#k` says which run is meant; raises
     :class:`ModelError` in training mode, where a forward pass would move batch statistics.
     """
+    named = _named(model, layer)
+    return _site(named, visits_of(model, example))
+
+
+def traced_site(model: nn.Module, layer: str, image: Tensor) -> tuple[Site, Tracer, Any]:
+    """:func:`find_site`, with the trace of its pass on `image` that watches it, and the output.
+
+    `image` itself is shown to the model, so that its version tells whether the model wrote into it.
+    """
+    require_eval(model)
+    named = _named(model, layer)
+    tracer = Tracer(model, (named.module, max(1, named.number or 1)))
+    with torch.no_grad():
+        output = tracer.run(model, image)
+    return _site(named, tracer.visits), tracer, output
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A layer's name taken apart; `number` is None where what stands behind the # is no number."""
+
+    layer: str
+    name: str
+    module: nn.Module
+    mark: str
+    number: int | None
+
+
+def _named(model: nn.Module, layer: str) -> _Named:
     name, mark, number = layer.partition("#")
     modules = dict(model.named_modules())
     if not name or name not in modules:
         known = [n for n in modules if n]
         near = difflib.get_close_matches(name, known, n=5, cutoff=0.3) or known[-5:]
         raise LayerError(f"the model has no layer {name!r}; near names: {', '.join(near) or '-'}")
-    runs = sum(visit.module is modules[name] for visit in visits_of(model, example))
+    return _Named(layer, name, modules[name], mark, int(number) if number.isdecimal() else None)
+
+
+def _site(named: _Named, visits: list[Visit]) -> Site:
+    name, mark = named.name, named.mark
+    runs = sum(visit.module is named.module for visit in visits)
     if runs == 0:
         raise LayerError(f"layer {name!r} never runs in a forward pass: name one that does")
     if not mark and runs > 1:
@@ -151,10 +213,11 @@ def find_site(model: nn.Module, layer: str, example: Tensor) -> Site:
             f"layer {name!r} runs {runs} times in one forward pass: say which run is meant, "
             f"{name}#1 to {name}#{runs} (the last is usually the one before the head)"
         )
-    call = int(number) if number.isdecimal() else (0 if mark else 1)
+    call = (named.number or 0) if mark else 1
     if not 1 <= call <= runs:
-        raise LayerError(f"layer {layer!r}: the run must be 1 to {runs}, got {number!r}")
-    return Site(name, modules[name], call, runs)
+        number = named.layer.partition("#")[2]
+        raise LayerError(f"layer {named.layer!r}: the run must be 1 to {runs}, got {number!r}")
+    return Site(name, named.module, call, runs)
 
 
 def visits_of(model: nn.Module, example: Tensor) -> list[Visit]:

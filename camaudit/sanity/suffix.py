@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from camaudit.cut import Trunk, answering, map_tensors
+from camaudit.cut import Trunk, answering
 from camaudit.errors import LayerError
 from camaudit.sanity.order import Call, Layer
-from camaudit.sites import Reached
+from camaudit.sites import Reached, map_tensors
 
 __all__ = ["Memory", "Suffix", "prepare_suffix"]
 

@@ -152,10 +152,10 @@ def _quick_cut(model: nn.Module, layer: str, example: Tensor) -> Cut:
     """What `cut_at` makes, without its nine passes of checks: a drawn network can be cut."""
     example = example[:1].detach()
     site = Site(layer, model.get_submodule(layer), 1, 1)
-    tracer = Tracer(model, site)
+    tracer = Tracer(model, (site.module, 1), stop=True)
     with torch.no_grad():
         tracer.run(model, example.clone())
-    head = Head(model, site, example, tracer.before_stop)
+    head = Head(model, site, example, tracer.before_watch)
     trunk = Trunk(model, site)
     trunk.mutates_images = head.mutates_images = head.mutates_input = True  # copies cost little
     return Cut(trunk, head, layer=layer).eval()
