@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": {"errors", "types", "maps"},
     "sanity": {
         "errors", "types", "maps", "sites", "cut", "capture", "objective", "initialisation",
-        "methods", "metrics",
+        "methods", "metrics", "engine.winograd",
     },
     "invariance": {
         "errors", "files", "registry", "importing", "maps", "sites", "recent", "cut", "capture",

@@ -83,8 +83,12 @@ class WinogradConv:
 
     def current(self) -> bool:
         """Whether the convolution still suits and has the weights that it had."""
+        return suits(self._conv) and self.same_weights()
+
+    def same_weights(self) -> bool:
+        """Whether the convolution has the weights that the filters were made of."""
         conv = self._conv
-        if not suits(conv) or not torch.equal(conv.weight, self._weight):
+        if not torch.equal(conv.weight, self._weight):
             return False
         if conv.bias is None or self._bias is None:
             return conv.bias is self._bias

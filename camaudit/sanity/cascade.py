@@ -215,7 +215,9 @@ class Cascade:
             if place < self.below and order == "bottom-up":
                 activations, memory = self.suffix.advance(batch.images, place, memory)
             elif place < self.below and place in stops:
-                activations = self.suffix.run(batch.images, place, memory)
+                activations = original
+                if changed:
+                    activations = self.suffix.run(batch.images, place, memory, original=original)
             elif order != "bottom-up":
                 activations = original
             if place not in stops:
@@ -231,7 +233,8 @@ class Cascade:
         differs = [weights.randomise(layer, seed=seed) for layer in self.order.layers]
         activations = batch.original.activations
         if self.below:
-            activations = self.suffix.run(batch.images, 0, batch.memory)
+            original = batch.original.activations
+            activations = self.suffix.run(batch.images, 0, batch.memory, original=original)
         step = _Step(order, 1, self.below == 0, any(differs), activations)
         yield self._captured(batch, seed, [step])[0]
 
@@ -316,19 +319,22 @@ def prepare_cascade(
     *,
     most_steps: int | None = None,
     randomised: bool = True,
+    exact: bool = True,
 ) -> Cascade:
     """Cut `model` at `layer`, order its layers and prove their boundaries on one image.
 
     example: 1×C×H×W, an image that will be audited. most_steps: how many layers to measure at,
     evenly spaced with the first and the last among them; None for all. randomised: whether
-    states will be asked for; without, the layers are left out, and a model may have none. Raises
+    states will be asked for; without, the layers are left out, and a model may have none. exact:
+    as for :func:`camaudit.sanity.suffix.prepare_suffix`. Raises
     the errors of :func:`camaudit.cut.cut_at` and of :func:`camaudit.sanity.order.execution_order`.
     """
     order = execution_order(model, example) if randomised else Order((), ())
     cut = cut_at(model, layer, example)
     site = cut.trunk.site
     below = sum(not _ended(found, site.module, site.call) for found in order.layers)
-    suffix = prepare_suffix(cut.trunk, order.layers[:below], example[:1].detach())
+    first = example[:1].detach()
+    suffix = prepare_suffix(cut.trunk, order.layers[:below], first, exact=exact)
     return Cascade(cut, order, below, suffix, _spaced(len(order.layers), most_steps))
 
 

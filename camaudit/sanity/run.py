@@ -135,8 +135,9 @@ class _Run:
         steps, twin = self.options.most_steps, None
         with torch.no_grad():
             cascade = prepare_cascade(
-                model, layer, images[:1], most_steps=steps, randomised=self.cascades
-            )
+                model, layer, images[:1], most_steps=steps, randomised=self.cascades,
+                exact=self.options.exact,
+            )  # fmt: skip
             if permuted is not None:
                 twin = cut_at(permuted, permuted_layer or layer, images[:1])
         with cascade.randomiser(self.options.scheme, originals=originals) as weights:

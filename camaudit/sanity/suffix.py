@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from camaudit.cut import Trunk, answering
 from camaudit.errors import LayerError
+from camaudit.sanity.fast import FastConvs
 from camaudit.sanity.order import Call, Layer
 from camaudit.sites import Reached, map_tensors
 
@@ -32,6 +33,8 @@ _METADATA = frozenset(
     {"__get__", "size", "dim", "ndimension", "numel", "nelement", "stride", "__len__"}
     | {"is_floating_point", "is_complex", "is_contiguous", "get_device", "element_size", "type"}
 )
+
+_ALIKE = 1e-3  # far above what the rounding of another algorithm moves
 
 #: What module calls returned, for one batch of images.
 Memory = dict[Call, Any]
@@ -64,6 +67,7 @@ class Suffix:
     broken: str | None = None
     calls: tuple[Call, ...] = ()
     strays: set[str] = field(default_factory=set)
+    fast: FastConvs | None = None
     _kept: frozenset[Call] = field(default=frozenset(), repr=False)
 
     def record(self, images: Tensor) -> tuple[Tensor, Memory | None]:
@@ -73,8 +77,20 @@ class Suffix:
         wanted = {call for boundary in self.boundaries for call in boundary.answered}
         return self._run(images, None, {}, wanted)
 
-    def run(self, images: Tensor, place: int, memory: Memory | None) -> Tensor:
-        """Activations with the layers from the `place`-th on as they are now."""
+    def run(
+        self, images: Tensor, place: int, memory: Memory | None, *, original: Tensor | None = None
+    ) -> Tensor:
+        """Activations with the layers from the `place`-th on as they are now.
+
+        original: those of the trained model. Where they are given, convolutions may run by
+        Winograd's algorithm (:mod:`camaudit.sanity.fast`); what comes out like them to rounding is
+        run again directly, for nothing but that tells whether it is the same.
+        """
+        if original is not None and self.fast is not None and len(self.fast):
+            with self.fast.running():
+                found = self.run(images, place, memory)
+            if not _any_alike(found, original):
+                return found.contiguous(memory_format=_layout(original))
         if memory is None:
             return self._whole(images)
         return self._run(images, self.boundaries[place], memory, set())[0]
@@ -146,8 +162,12 @@ class Suffix:
         return self._whole(images)
 
 
-def prepare_suffix(trunk: Trunk, layers: Iterable[Layer], example: Tensor) -> Suffix:
+def prepare_suffix(
+    trunk: Trunk, layers: Iterable[Layer], example: Tensor, *, exact: bool = True
+) -> Suffix:
     """The suffixes of `trunk` from each of `layers`, which run before its target layer.
+
+    Unless `exact`, wide convolutions of random models may run by Winograd's algorithm.
 
     `example` (1×C×H×W) is an image that will be audited, on which the boundaries are proven:
     bit-equal, or to 1e-4 where the device's arithmetic is not reproducible.
@@ -163,7 +183,8 @@ def prepare_suffix(trunk: Trunk, layers: Iterable[Layer], example: Tensor) -> Su
             proven, mutated, why = boundaries, frozenset(), f"{type(error).__name__}: {error}"
             calls = ()
     kept = frozenset(call for boundary in proven for call in boundary.live)
-    return Suffix(trunk, proven, mutated, why, calls, _kept=kept)
+    fast = None if exact else FastConvs(trunk.model)
+    return Suffix(trunk, proven, mutated, why, calls, fast=fast, _kept=kept)
 
 
 def _boundary(layer: Layer) -> _Boundary:
@@ -360,6 +381,19 @@ def _close(a: Tensor, b: Tensor) -> bool:
         return False
     scale = float(b.abs().max())
     return torch.allclose(a, b, rtol=1e-4, atol=1e-5 * scale, equal_nan=True)
+
+
+def _any_alike(found: Tensor, original: Tensor) -> bool:
+    """Whether any image's activations (N×…) are equal to 1e-3 of their largest value."""
+    if found.shape != original.shape:
+        return False
+    gap = (found - original).abs().flatten(1).amax(dim=1)
+    return bool((gap <= _ALIKE * original.abs().flatten(1).amax(dim=1)).any())
+
+
+def _layout(tensor: Tensor) -> torch.memory_format:
+    last = tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def _other(example: Tensor) -> Tensor:
