@@ -160,6 +160,13 @@ CASES: tuple[Case, ...] = (
         a_round=60,
     ),
     Case(
+        "mprt-vgg16-both",
+        "the same by both similarities that the two define alike, Quantus",
+        (Target("ratio", "at least", 5, "×"), Target("map_difference", "at most", 1e-4)),
+        sanity.mprt_vgg16_both,
+        a_round=100,
+    ),
+    Case(
         "mprt-ten-methods",
         "the same MPRT of ten methods by all similarities, beside GradCAM's",
         (Target("ratio", "at most", 1.5, "×"), Target("map_difference", "at most", 0)),
