@@ -160,10 +160,10 @@ CASES: tuple[Case, ...] = (
         a_round=60,
     ),
     Case(
-        "mprt-vgg16-both",
-        "the same by both similarities that the two define alike, Quantus",
+        "mprt-vgg16-two",
+        "the same by Spearman and SSIM, Quantus in a run for each",
         (Target("ratio", "at least", 5, "×"), Target("map_difference", "at most", 1e-4)),
-        sanity.mprt_vgg16_both,
+        sanity.mprt_vgg16_two,
         a_round=100,
     ),
     Case(
