@@ -160,13 +160,6 @@ CASES: tuple[Case, ...] = (
         a_round=60,
     ),
     Case(
-        "mprt-vgg16-two",
-        "the same by Spearman and SSIM, Quantus in a run for each",
-        (Target("ratio", "at least", 5, "×"), Target("map_difference", "at most", 1e-4)),
-        sanity.mprt_vgg16_two,
-        a_round=100,
-    ),
-    Case(
         "mprt-ten-methods",
         "the same MPRT of ten methods by all similarities, beside GradCAM's",
         (Target("ratio", "at most", 1.5, "×"), Target("map_difference", "at most", 0)),
