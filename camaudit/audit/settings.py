@@ -47,8 +47,7 @@ class Settings:
     batch_size: images in one pass.
     memory: bytes that a pass of masked images may take; None for no bound but batch_size.
     precision: of masked images' passes; below float32 the error is measured and recorded.
-    exact: masked images, and random models, run by direct convolutions alone, bit for bit as the
-        model itself.
+    exact: masked images run by direct convolutions alone, bit for bit as in the model.
     compile: masked images run through torch.compile.
     checks: "dead-zone", "invariance" and the sanity checks of :data:`camaudit.sanity.CHECKS`.
     orders: of the cascades of MPRT and sMPRT.
@@ -195,7 +194,6 @@ class Settings:
             most_steps=self.cascade_steps,
             batch_size=self.batch_size,
             seed=self.seed,
-            exact=self.exact,
         )
 
     @property
