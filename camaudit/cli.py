@@ -84,6 +84,9 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     except CamauditError as error:
         _explain(str(error), debug=debug, hint=not isinstance(error, UsageError))
         return error.exit_code
+    except SystemExit as error:  # of the user's own code: its exit code is not the audit's
+        _explain(f"the program was ended early ({error.code!r})", debug=debug, hint=True)
+        return AuditError.exit_code
     except Exception as error:  # the last resort: a bug, or a failure inside the user's model
         _explain(f"{type(error).__name__}: {error}", debug=debug, hint=True)
         return AuditError.exit_code
