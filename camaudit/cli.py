@@ -8,8 +8,10 @@ Heavy imports stand inside the commands, so that --help and --version answer at 
 from __future__ import annotations
 
 import io
+import os
 import sys
 import traceback
+from pathlib import Path
 
 import click
 
@@ -62,6 +64,10 @@ for _command in (run, gate, diff, init, schema, theory, train):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; errors become one line on stderr and their exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed (>&-): what is said is lost, and nothing else
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+            setattr(sys, name, nowhere)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without μ still gets its table

@@ -127,12 +127,17 @@ def _reason(error: BaseException) -> str:
 
 
 def _outputs(folder: Path, options: dict[str, Any]) -> Outputs:
-    """What is to be written; the report and results.json, where a run makes them, without text."""
+    """What is to be written; what a run makes without its text.
+
+    A finished run is not written again; an earlier one's verdict that lies in its place goes.
+    """
     from camaudit.gates.written import Outputs
 
     summary = os.environ.get(_SUMMARY)
     files = {name: options[name] for name in ("junit", "markdown", "badge", "card")}
-    made = () if options["finished"] is not None else ("results.json", "report.html")
+    run = options["finished"]
+    judged_here = run is not None and _file(run).parent.resolve() == folder.resolve()
+    made = () if judged_here else ("results.json", "report.html")
     return Outputs(
         record=folder / "gate.json", summary=Path(summary) if summary else None,
         others={folder / name: "" for name in made}, **files,

@@ -31,8 +31,8 @@ def void(
 
     An earlier results.json among `outputs.others` loses its verdict and keeps its figures; other
     files there are removed. Nothing is written over `inputs` (resolved paths), nor where there is
-    no folder. Raises :class:`camaudit.errors.CamauditError` where the disk refuses; the earlier
-    outputs are then removed, as far as they can be.
+    no folder. Raises :class:`camaudit.errors.CamauditError` where the disk refuses; earlier outputs
+    are then removed, and results.json, which may be all that is left of a run, is renamed.
     """
     mine = {
         field.name: path
@@ -47,6 +47,9 @@ def void(
         write_outputs(verdict, {}, Outputs(**mine, others=stripped), date=date)
     except CamauditError:
         _remove([path for name, path in mine.items() if name != "summary"])
+        for path in stripped:
+            with suppress(OSError):
+                path.replace(path.with_name(f"earlier-{path.name}"))
         raise
     finally:
         _remove([path for path in others if path.suffix != ".json"])
