@@ -19,7 +19,8 @@ class Accident:
     """`happens` changes the repository, and may return further words of the command line.
 
     code: what the gate must exit with. says: a piece of what it must print. process: it happens to
-    a process of its own, in which `before` is called first. stands: outputs of the earlier gate
+    a process of its own, in which `before` is called first. python: options of an interpreter of
+    its own. stands: outputs of the earlier gate
     that nothing can take away.
     """
 
@@ -29,6 +30,7 @@ class Accident:
     says: str
     process: bool = False
     before: Callable[[], object] | None = None
+    python: tuple[str, ...] = ()
     stands: bool = False
 
 
@@ -46,11 +48,11 @@ _MODEL = [
     Accident("the model's logits are NaN", it.modelled("subject.py:nan"), 3, "logits are NaN"),
     Accident("the layer is missing", it.edited('"0.6"', '"features.29"'), 2, "features.29"),
     Accident(
-        "the wall leaves nothing to score", it.edited("[subject]", "[subject]\nlive_rows = 8"), 2,
-        "row",
+        "the wall leaves no dead row", it.edited("[subject]", "[subject]\nlive_rows = 8"), 2,
+        "needs a live and a dead one",
     ),
-    Accident("the weights are those of another model", it.weights(it.other_weights), 2, "weights"),
-    Accident("the weights file is cut off", it.weights(it.cut_weights), 2, "weights"),
+    Accident("the weights are of another model", it.weights(it.other_weights), 2, "do not fit"),
+    Accident("the weights file is cut off", it.weights(it.cut_weights), 2, "not fully covered"),
     Accident(
         "the weights file has another hash", it.weights(it.own_weights, pin=True), 3,
         "weights_sha256",
@@ -63,8 +65,8 @@ _MODEL = [
 
 _IMAGES = [
     Accident("the images have another hash", it.pinned("images", "sha256"), 3, "images_sha256"),
-    Accident("the image folder is empty", it.emptied, 2, "photos"),
-    Accident("every image is a broken file", it.broken_images, 2, "photos"),
+    Accident("the image folder is empty", it.emptied, 2, "holds no image"),
+    Accident("every image is a broken file", it.broken_images, 2, "at least one readable"),
     Accident("there are five images", it.too_few, 4, "fewer than 6"),
     Accident("every image is a copy of one", it.copied_images, 4, "fewer than 6"),
 ]
@@ -91,12 +93,13 @@ _POLICY = [
         "the policy is a binary file", it.written("camaudit.toml", bytes(range(256))), 2, "UTF-8"
     ),
     Accident("the policy has an unknown key", it.edited("number", "nunber"), 2, "nunber"),
-    Accident("the policy has no condition", it.unconditional, 2, "condition"),
+    Accident("the policy has no condition", it.unconditional, 2, "no condition"),
     Accident(
         "every condition only warns",
-        it.edited("[[condition]]", '[[condition]]\nseverity = "warn"'), 2, "warn",
+        it.edited("[[condition]]", '[[condition]]\nseverity = "warn"'), 2,
+        "nothing could fail",
     ),
-    Accident("every condition is waived", it.waived("2199-12-31"), 4, "waived"),
+    Accident("every condition is waived", it.waived("2199-12-31"), 4, "no ruling binds"),
     Accident("a waiver has expired", it.waived("2020-12-31"), 2, "expired"),
     Accident("there are two policies", it.two_policies, 2, "keep one of them"),
     Accident("the policy, in another folder, fails", it.elsewhere, 1, "1 of 1 ruling"),
@@ -131,8 +134,8 @@ _RUN = [
     ),
     Accident("a figure in it is NaN", it.finished(it.figure(float("nan"))), 3, "NaN"),
     Accident("a figure in it is a text", it.finished(it.figure("0.01")), 3, "'0.01'"),
-    Accident("it has lost an image", it.finished(it.fewer("images")), 3, "image"),
-    Accident("it has lost a record", it.finished(it.fewer("records")), 3, "record"),
+    Accident("it has lost an image", it.finished(it.fewer("images")), 3, "does not list"),
+    Accident("it has lost a record", it.finished(it.fewer("records")), 3, "is not whole"),
     Accident(
         "it is of another model", it.finished(it.setting("settings", model="torchvision:vgg16")),
         3, "torchvision:vgg16",
@@ -187,6 +190,10 @@ _PROCESS = [
         process=True,
     ),
     Accident("the process crashes (SIGSEGV)", it.explained("crashes"), -11, "", process=True),
+    Accident(
+        "the gate fails, under `python -O` with warnings as errors", it.explained("spread"), 1,
+        "1 of 1 ruling fails", python=("-O", "-W", "error"),
+    ),
 ]  # fmt: skip
 
 ACCIDENTS = [

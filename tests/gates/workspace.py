@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import chdir
@@ -121,6 +122,15 @@ EXPLAINERS = dedent(
         os.kill(os.getpid(), signal.SIGSEGV)
 
 
+    def forks(model, layer, images, targets):
+        """As a pool of processes does: the child leaves at once, by right."""
+        child = os.fork()
+        if child == 0:
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        return top(model, layer, images, targets)
+
+
     class Leaving(torch.nn.Module):
         """Ends the program once it has been called often enough to be an audit's model."""
 
@@ -208,6 +218,17 @@ class Workspace:
         assert child.exitcode is not None, "it hangs"
         texts = [(self.folder / name).read_text(encoding="utf-8") for name in ("out", "err")]
         return Done(child.exitcode, *texts)
+
+    def program(self, *words: str, python: tuple[str, ...] = (), out: str = "out") -> Done:
+        """The same by `python -m camaudit`, which takes its time to start; `out`: its stdout."""
+        command = [sys.executable, *python, "-m", "camaudit", *self._words(words, outputs=True)]
+        with (self.here / out).open("w") as stream:
+            done = subprocess.run(
+                command, cwd=self.here, stdout=stream, stderr=subprocess.PIPE, text=True,
+                check=False, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            )  # fmt: skip
+        said = "" if out != "out" else (self.here / out).read_text(encoding="utf-8")
+        return Done(done.returncode, said, done.stderr)
 
     def _words(self, words: tuple[str, ...], outputs: bool) -> list[str]:
         asked = {**OUTPUTS, "out": "reports/gate"} if outputs else {}
