@@ -80,6 +80,15 @@ _EXPLAINER = [
     Accident("the explainer changes the model", it.explained("writes"), 3, "wrote into the model"),
     Accident("the explainer calls `sys.exit(0)`", it.explained("leaves"), 3, "SystemExit"),
     Accident(
+        "the explainer raises in the check `mprt`",
+        it.checked("raises", "mprt.similarity <= 0.9", "sanity_seeds = 6"), 3, "out of memory",
+    ),
+    Accident(
+        "the explainer raises in the check `invariance`",
+        it.checked("raises", "invariance.bugs == 0", 'examples = 1\nproperties = ["determinism"]'),
+        3, "it never gave maps that can be compared",
+    ),
+    Accident(
         "the explainer calls `os._exit(0)`", it.explained("leaves_at_once"), 3, "SystemExit",
         process=True,
     ),

@@ -42,6 +42,19 @@ def explained(name: str) -> Callable[[Workspace], Words]:
     return edited("explainers.py:top", f"explainers.py:{name}")
 
 
+def checked(name: str, require: str, settings: str) -> Callable[[Workspace], Words]:
+    """Another explainer, put to another check."""
+
+    def happens(place: Workspace) -> Words:
+        place.edit("explainers.py:top", f"explainers.py:{name}")
+        place.edit("dead_zone.mu_l1 <= 0.05", require)
+        place.edit('wall = "split"\n', "")
+        place.edit("[run]", f"[run]\n{settings}")
+        return None
+
+    return happens
+
+
 def modelled(spec: str) -> Callable[[Workspace], Words]:
     """The policy's model is another one."""
     return edited("subject.py:build", spec)

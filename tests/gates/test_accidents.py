@@ -12,7 +12,7 @@ from junitparser import JUnitXml
 from camaudit.cli import main
 from camaudit.gates.pending import UNFINISHED
 from tests.gates.accidents import ACCIDENTS, Accident
-from tests.gates.happenings import CANNOT, no_room_at_all
+from tests.gates.happenings import CANNOT, no_room_at_all, pinned
 from tests.gates.workspace import OUTPUTS, Workspace
 
 PAGE = Path(__file__).parents[2] / "docs" / "gates.md"
@@ -102,6 +102,27 @@ def test_a_gate_that_ends_early_says_why_in_its_outputs(workspace: Workspace) ->
     assert "gone.py" in problem
     (suite,) = JUnitXml.fromfile(str(workspace.folder / OUTPUTS["junit"]))
     assert (suite.errors, [case.result[0].message for case in suite]) == (1, [problem])
+
+
+@pytest.mark.parametrize("name", ["camaudit.toml", "subject.py"])
+def test_the_summary_of_a_job_tells_once_that_a_gate_broke(
+    name: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (workspace.folder / name).write_text("]")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(workspace.folder / "summary.md"))
+    assert workspace.run().code == 2
+    text = (workspace.folder / "summary.md").read_text(encoding="utf-8")
+    assert text.count("<!-- camaudit gate -->") == 1
+    assert name in text
+
+
+def test_a_run_that_is_judged_is_left_as_it_is(workspace: Workspace) -> None:
+    names = ("results.json", "report.html")
+    before = [(workspace.folder / "reports/gate" / name).read_bytes() for name in names]
+    pinned("images", "sha256")(workspace)
+    assert workspace.run("--run", "reports/gate").code == 3
+    assert [(workspace.folder / "reports/gate" / name).read_bytes() for name in names] == before
+    assert workspace.read()["decision"] != "pass"
 
 
 def test_where_nothing_can_be_written_earlier_verdicts_are_taken_away(workspace: Workspace) -> None:
