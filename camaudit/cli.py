@@ -8,8 +8,10 @@ Heavy imports stand inside the commands, so that --help and --version answer at 
 from __future__ import annotations
 
 import io
+import os
 import sys
 import traceback
+from pathlib import Path
 
 import click
 
@@ -62,6 +64,10 @@ for _command in (run, gate, diff, init, schema, theory, train):
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit; errors become one line on stderr and their exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed (>&-): what is said is lost, and nothing else
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+            setattr(sys, name, nowhere)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without μ still gets its table
@@ -84,6 +90,9 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     except CamauditError as error:
         _explain(str(error), debug=debug, hint=not isinstance(error, UsageError))
         return error.exit_code
+    except SystemExit as error:  # of the user's own code: its exit code is not the audit's
+        _explain(f"the program was ended early ({error.code!r})", debug=debug, hint=True)
+        return AuditError.exit_code
     except Exception as error:  # the last resort: a bug, or a failure inside the user's model
         _explain(f"{type(error).__name__}: {error}", debug=debug, hint=True)
         return AuditError.exit_code

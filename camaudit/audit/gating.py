@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from camaudit.audit.leaving import staying
 from camaudit.audit.loop import Progress
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.settings import Settings
@@ -81,7 +82,7 @@ def audited(
     Raises the errors of :func:`camaudit.audit.run.run_audit`.
     """
     settings = settings_of(policy, images=images)
-    with importable(policy.folder.resolve()):
+    with importable(policy.folder.resolve()), staying():
         return run_audit(settings, progress=progress, counterexamples=policy.folder / KEPT)
 
 

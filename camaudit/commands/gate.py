@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from camaudit.commands.options import reader_may_leave
-from camaudit.errors import UsageError
+from camaudit.errors import CamauditError, UsageError
 
 if TYPE_CHECKING:
     from camaudit.audit.gating import Gated
@@ -80,20 +80,9 @@ def gate(policy: Path | None, as_json: bool, **options: Any) -> int:
     the policy is wrong; 3 the audit went wrong, or the run is not the one that the policy is about;
     4 too little is known (too few images, maps that are empty, a method that does not apply).
     """
-    from camaudit.gates.reading import read_policy
-    from camaudit.gates.source import find_policy
-    from camaudit.gates.written import check_outputs
     from camaudit.report.gate_table import print_gate
 
-    today = datetime.datetime.now(tz=datetime.UTC)
-    found = read_policy(policy or find_policy(Path.cwd()), today=today.date())
-    folder = options["out"] or Path("reports") / "gate"
-    outputs = _outputs(folder, options)
-    check_outputs(outputs)
-    started = time.monotonic()
-    made = _gated(found, options, today.date())
-    seconds = time.monotonic() - started
-    _write(made, found, folder, outputs, today, seconds, options)
+    made = _judged(policy, options)
     with reader_may_leave():
         if as_json:
             click.echo(json.dumps(made.results["gate"], indent=2, allow_nan=False))
@@ -102,14 +91,77 @@ def gate(policy: Path | None, as_json: bool, **options: Any) -> int:
     return made.verdict.exit_code
 
 
+def _judged(given: Path | None, options: dict[str, Any]) -> Gated:
+    """The verdict, written; whatever else happens, no output is left that passes."""
+    from camaudit.gates.pending import UNFINISHED, unsummarised, void
+    from camaudit.gates.reading import read_policy
+    from camaudit.gates.source import find_policy
+    from camaudit.gates.written import check_outputs
+
+    today = datetime.datetime.now(tz=datetime.UTC)
+    folder = options["out"] or Path("reports") / "gate"
+    outputs = _outputs(folder, options)
+    path = given or Path.cwd()
+    inputs = {path.resolve()}
+    try:
+        path = given or find_policy(path)
+        found = read_policy(path, today=today.date())
+        base = _baseline_file(found, options)
+        inputs |= _inputs(path, base, options)
+        check_outputs(_with_baseline(outputs, base, options), inputs)
+        void(unsummarised(outputs), UNFINISHED, policy=str(path), date=today, inputs=inputs)
+        started = time.monotonic()
+        made = _gated(found, options, today.date())
+        _write(made, folder, outputs, base, today, time.monotonic() - started, options)
+    except BaseException as error:
+        with contextlib.suppress(Exception):  # the first error is the one to be told
+            void(outputs, _reason(error), policy=str(path), date=today, inputs=inputs)
+        raise
+    return made
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "the gate was interrupted"
+    return str(error) if isinstance(error, CamauditError) else f"{type(error).__name__}: {error}"
+
+
 def _outputs(folder: Path, options: dict[str, Any]) -> Outputs:
+    """What is to be written; what a run makes without its text.
+
+    A finished run is not written again; an earlier one's verdict that lies in its place goes.
+    """
     from camaudit.gates.written import Outputs
 
     summary = os.environ.get(_SUMMARY)
     files = {name: options[name] for name in ("junit", "markdown", "badge", "card")}
+    run = options["finished"]
+    judged_here = run is not None and _file(run).parent.resolve() == folder.resolve()
+    made = () if judged_here else ("results.json", "report.html")
     return Outputs(
-        record=folder / "gate.json", summary=Path(summary) if summary else None, **files
+        record=folder / "gate.json", summary=Path(summary) if summary else None,
+        others={folder / name: "" for name in made}, **files,
     )  # fmt: skip
+
+
+def _inputs(path: Path, base: Path | None, options: dict[str, Any]) -> set[Path]:
+    """The files that are read, which no output may replace."""
+    found = [path]
+    if options["finished"] is not None:
+        found.append(_file(options["finished"]))
+    if base is not None and not options["update_baseline"]:
+        found.append(base)
+    return {one.resolve() for one in found}
+
+
+def _with_baseline(outputs: Outputs, base: Path | None, options: dict[str, Any]) -> Outputs:
+    if not options["update_baseline"]:
+        return outputs
+    if base is None:
+        raise UsageError(
+            "there is no place for a baseline: give --baseline FILE, or write baseline in [run]"
+        )
+    return replace(outputs, others={**outputs.others, base: ""})
 
 
 def _gated(policy: Policy, options: dict[str, Any], today: datetime.date) -> Gated:
@@ -126,12 +178,13 @@ def _gated(policy: Policy, options: dict[str, Any], today: datetime.date) -> Gat
         raise UsageError(
             "--escalate runs more images, and --run judges what was run: give one of them"
         )
-    base = _baseline_file(policy, options)
-    baseline = None
-    if not options["update_baseline"] and base is not None and base.is_file():
-        baseline = read_results(base)
-    elif options["baseline"] is not None and not options["update_baseline"]:
-        raise UsageError(f"{base} is no file: name the results.json of an earlier run")
+    base = None if options["update_baseline"] else _baseline_file(policy, options)
+    baseline = read_results(base) if base is not None and base.is_file() else None
+    if base is not None and baseline is None and _refers(policy, options):
+        raise UsageError(
+            f"{base}, the baseline, is no file: name the results.json of an earlier run, or make "
+            "this run the baseline with --update-baseline"
+        )
     keep_freed_memory()
     # what the user's model prints must not end up in the table or in the JSON
     with ConsoleProgress(Console(stderr=True)) as progress, contextlib.redirect_stdout(sys.stderr):
@@ -145,39 +198,41 @@ def _gated(policy: Policy, options: dict[str, Any], today: datetime.date) -> Gat
         return replace(itself, outcome=made.outcome)
 
 
+def _refers(policy: Policy, options: dict[str, Any]) -> bool:
+    """Whether a baseline is needed: a condition refers to it, or it was asked for."""
+    from camaudit.gates.policy import BASELINE
+
+    if options["baseline"] is not None:
+        return True
+    return any(condition.bound.reference == BASELINE for condition in policy.conditions)
+
+
 def _write(
     made: Gated,
-    policy: Policy,
     folder: Path,
     outputs: Outputs,
+    base: Path | None,
     date: datetime.datetime,
     seconds: float,
     options: dict[str, Any],
 ) -> None:
-    from camaudit.files import made_folder, write_paths
     from camaudit.gates.annotations import ci_annotations
     from camaudit.gates.written import write_outputs
     from camaudit.report.html import render
 
     others: dict[Path, str] = {}
+    report = folder / "report.html"
     if made.outcome is not None:
         shown = replace(made.outcome.results, gate=made.results["gate"])
         others[folder / "results.json"] = json.dumps(made.results, indent=2, allow_nan=False)
-        others[folder / "report.html"] = render(shown, made.outcome.gallery, made.outcome.pictures)
-    report = folder / "report.html"
+        others[report] = render(shown, made.outcome.gallery, made.outcome.pictures)
+    if options["update_baseline"] and base is not None and made.verdict.decision != "error":
+        plain = {name: part for name, part in made.results.items() if name != "gate"}
+        others[base] = json.dumps(plain, indent=2, allow_nan=False) + "\n"
     written = write_outputs(
         made.verdict, made.results, replace(outputs, others=others), date=date, seconds=seconds,
         report=str(report) if report in others else "",
     )  # fmt: skip
-    base = _baseline_file(policy, options)
-    if options["update_baseline"] and made.verdict.decision != "error":
-        if base is None:
-            raise UsageError(
-                "there is no place for a baseline: give --baseline FILE, or write baseline in [run]"
-            )
-        plain = {name: part for name, part in made.results.items() if name != "gate"}
-        made_folder(base.parent)
-        written += write_paths({base.resolve(): json.dumps(plain, indent=2).encode()})
     for path in written:
         click.echo(f"wrote {path}", err=True)
     click.echo(ci_annotations(made.verdict, os.environ), nl=False, err=True)

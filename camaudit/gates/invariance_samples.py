@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from camaudit.gates.sample import Results, Sample, Take, checked, stopped
+from camaudit.gates.text import without_trace
 from camaudit.gates.verdict import Decision
 
 __all__ = ["TAKES"]
@@ -59,7 +60,8 @@ def _counted(findings: list[Any], outcome: str) -> Sample:
     state, reason = None, ""
     if outcome != "fault" and faults and not spoken:
         state = Decision.ERROR
-        reason = f"it never gave maps that can be compared: {findings[0].get('reason') or ''}"
+        why = without_trace(str(findings[0].get("reason") or ""))
+        reason = f"it never gave maps that can be compared: {why}"
     elif not said and not faults:
         apart = {one["outcome"] for one in findings} <= {"not applicable"}
         state = Decision.NOT_APPLICABLE if apart else Decision.DEGENERATE

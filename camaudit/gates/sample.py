@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from camaudit.gates.records import image_keys
+from camaudit.gates.text import without_trace
 from camaudit.gates.verdict import Decision
 
 __all__ = [
@@ -64,8 +65,8 @@ Take = Callable[[Results, str], Sample]  #: takes a figure of an explainer from 
 
 
 def stopped(state: Decision, reason: str) -> Sample:
-    """A sample on which nothing can be decided."""
-    return Sample(state=state, reason=reason)
+    """A sample on which nothing can be decided; of a traceback in the reason its end is kept."""
+    return Sample(state=state, reason=without_trace(reason))
 
 
 #: What reading a results.json raises that is not as its schema has it.

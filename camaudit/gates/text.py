@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["markdown_code", "markdown_text", "one_line", "printable"]
+__all__ = ["markdown_code", "markdown_text", "one_line", "printable", "without_trace"]
 
 # Control characters, marks that turn the direction of text, what has no UTF-8 form, non-characters.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
 
+_TRACE = "Traceback (most recent call last):"
 _MARKUP = re.compile(r"[\\`*_{}\[\]~]|^[-+=]")
 _NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
 # What markdown leaves alone, but a forge turns into a link, a mention or a formula.
@@ -35,6 +36,22 @@ def one_line(text: str) -> str:
     'two lines'
     """
     return " ".join(printable(text).split())
+
+
+def without_trace(text: str) -> str:
+    """`text` with the exception alone in the place of its traceback.
+
+    >>> trace = "Traceback (most recent call last):"
+    >>> without_trace(f"it failed: {trace}\\n  File 'a.py', line 1\\nOSError: no such disk")
+    'it failed: OSError: no such disk'
+    """
+    before, mark, rest = text.partition(_TRACE)
+    if not mark:
+        return text
+    lines = rest.rpartition(_TRACE)[2].splitlines()
+    while lines and (not lines[0] or lines[0][0].isspace()):
+        del lines[0]
+    return before + "\n".join(lines)
 
 
 def markdown_text(text: str) -> str:

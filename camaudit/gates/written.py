@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,14 +38,16 @@ class Outputs:
     others: Mapping[Path, str] = field(default_factory=dict)
 
 
-def check_outputs(outputs: Outputs) -> None:
+def check_outputs(outputs: Outputs, inputs: Collection[Path] = ()) -> None:
     """Make the folders and see that the files can be put there; call it before a long run.
+
+    inputs: resolved paths of files that are read, which no output may replace.
 
     Raises
     ------
     UsageError
-        if two outputs are to be one and the same file, or a folder or a device stands in the
-        place of one.
+        if two outputs are to be one and the same file, one is to be an input, or a folder or a
+        device stands in the place of one.
     AuditError
         if a folder cannot be made or written.
     """
@@ -55,6 +57,10 @@ def check_outputs(outputs: Outputs) -> None:
             what = "a folder: name a file in it" if path.is_dir() else "no file: name one"
             raise UsageError(f"{path}, where {name} has to be written, is {what}")
         where = path.resolve()
+        if where in inputs:
+            raise UsageError(
+                f"{path} is read, so {name} cannot be written there: name another file"
+            )
         if where in taken:
             raise UsageError(
                 f"{name} and {taken[where]} are to be written to the same file, {path}: give each "

@@ -67,7 +67,7 @@ class Guarded:
             maps: Any = self.explain(model, layer, images, targets)
         except NotApplicableError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # sys.exit(0) must not look like success
             trace = "".join(traceback.format_exception(error))
             message = f"{type(error).__name__}: {error}"
             raise FaultError(Fault.RAISED, message, trace) from error
