@@ -65,7 +65,8 @@ ALLOWED: dict[str, set[str]] = {
         "training",
     },
     "testing": {
-        "", "errors", "files", "gates", "report.gate", "report.html", "audit", "invariance", "methods",
+        "", "errors", "files", "gates", "report.gate", "report.html", "audit", "invariance",
+        "methods", "types",
     },
     "pytest_plugin": {"testing"},
     "console": {"methods", "report", "types"},

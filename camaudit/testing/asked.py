@@ -110,6 +110,7 @@ def asked(
     **settings: Any,
 ) -> Asked:
     """What the arguments of `camaudit.audit` ask for; raises :class:`UsageError`."""
+    __tracebackhide__ = True
     known = [one.name for one in fields(Settings) if one.name not in _RESERVED]
     wrong = [name for name in settings if name not in known]
     if wrong:
@@ -133,6 +134,7 @@ def explainers(given: Any, *, claims: Mapping[str, str] | None = None) -> Explai
     claims: the registered methods that some of the callables claim to be, by their names. Raises
     :class:`UsageError`.
     """
+    __tracebackhide__ = True
     if isinstance(given, Mapping):
         found = Explainers(callables=dict(given))
     else:

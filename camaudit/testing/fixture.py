@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from camaudit.audit.run import Outcome
 from camaudit.audit.settings import DEAD_ZONE, Settings
+from camaudit.errors import UsageError
 from camaudit.gates.gate import judge
 from camaudit.gates.policy import Policy
 from camaudit.gates.verdict import Decision, Verdict
@@ -23,6 +24,7 @@ from camaudit.testing.gated import baseline_of, changed, report_files
 from camaudit.testing.held import demanded
 from camaudit.testing.marker import MARKER, Marked, marked
 from camaudit.testing.session import AuditSession
+from camaudit.types import plain
 
 __all__ = ["Audited", "Auditor", "auditor"]
 
@@ -115,7 +117,7 @@ class Audited:
             if made.settings == settings:
                 return made
         outcome = self.asked.run(settings)
-        self._made.append(_Made(settings, outcome, outcome.results.to_dict()))
+        self._made.append(_Made(settings, outcome, plain(outcome.results.to_dict())))
         return self._made[-1]
 
 
@@ -151,6 +153,7 @@ class Auditor:
 
         Raises :class:`camaudit.errors.UsageError` for what cannot be audited.
         """
+        __tracebackhide__ = True
         made = Audited(
             asked(
                 model, explainer=explainer, images=images, layer=layer,
@@ -176,6 +179,9 @@ class Auditor:
 @contextmanager
 def auditor(session: AuditSession, node: pytest.Item) -> Iterator[Auditor]:
     """The fixture for one test; what it audited goes into the report afterwards."""
-    made = Auditor(session, marked(node.iter_markers(MARKER)))
+    try:
+        made = Auditor(session, marked(node.iter_markers(MARKER)))
+    except UsageError as error:
+        pytest.fail(str(error), pytrace=False)
     yield made
     made.keep(node.nodeid)

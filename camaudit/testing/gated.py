@@ -7,7 +7,7 @@ import json
 import sys
 import traceback
 from collections.abc import Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ def gated(policy: Policy, options: Options) -> dict[str, Any]:
     try:
         # what the user's model prints belongs to the test that runs it
         with redirect_stdout(sys.stderr):
-            return {**empty, **_run(changed(policy, options), options)}
+            return {**empty, **_run(_relative(changed(policy, options)), options)}
     except CamauditError as error:
         return {**empty, "error": str(error)}
     except (Exception, SystemExit):
@@ -86,6 +86,13 @@ def report_files(
         "report.html": render(shown, outcome.gallery, outcome.pictures),
     }
     return files if gate is None else {**files, "gate.json": _json(gate)}
+
+
+def _relative(policy: Policy) -> Policy:
+    """The policy by its path from here, so that results and baseline are the same elsewhere."""
+    with suppress(ValueError):
+        return replace(policy, path=policy.path.relative_to(Path.cwd()))
+    return policy
 
 
 def _run(policy: Policy, options: Options) -> dict[str, Any]:

@@ -40,7 +40,11 @@ class PolicyFile(pytest.File):
             raise self.CollectError(str(error)) from error
         yield WholeTest.from_parent(self, name=WHOLE, policy=policy)
         for name, condition in rulings_of(policy):
-            yield RulingTest.from_parent(self, name=name, policy=policy, condition=condition)
+            # as text, in which pytest finds the bracket as it does when it reads names again (--lf)
+            yield RulingTest.from_parent(
+                self, name=name, nodeid=f"{self.nodeid}::{name}", policy=policy,
+                condition=condition,
+            )  # fmt: skip
 
 
 def rulings_of(policy: Policy) -> list[tuple[str, Condition]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from camaudit.testing import assert_blind_to_dead_zone
 from shapes.explainers import ours
 from shapes.models import build
+
+from camaudit.testing import assert_blind_to_dead_zone
 
 ROOT = Path(__file__).parents[1]
 
