@@ -78,7 +78,7 @@ class Asked:
         own |= {**self.settings, "checks": checks, "layer": self.layer}
         own["model"] = type(self.model).__name__
         own["methods"] = (*self.explainers.methods, *self.methods) or ("uniform",)
-        own["explainers"] = self.explainers.specs
+        own["explainers"] = tuple(_placed(spec, options.root) for spec in self.explainers.specs)
         if isinstance(self.images, Path):
             own["images"] = options.root / self.images
         path = options.root / "tests" if policy is None else policy.path
@@ -120,6 +120,11 @@ def asked(
         )
     if isinstance(images, str):
         images = Path(images)
+    if not isinstance(images, Path | Tensor | None):
+        raise UsageError(
+            "expected images as a tensor N×3×H×H, standardised as the model reads them, or a "
+            f"folder; got {type(images).__name__}"
+        )
     found = explainers(explainer, claims=claims)
     Live(model=model, explainers=found.callables, claims=found.claims)  # refuses what is no model
     return Asked(
@@ -164,6 +169,12 @@ def _with(found: Explainers, one: Any) -> Explainers:
     if parsed(one).own:
         return replace(found, specs=(*found.specs, one))
     return replace(found, methods=(*found.methods, one))
+
+
+def _placed(spec: str, root: Path) -> str:
+    """A function's spec, its file taken from the rootdir."""
+    source, mark, name = spec.partition(":")
+    return f"{root / source}{mark}{name}" if source.endswith(".py") else spec
 
 
 def _tuple(given: Sequence[str] | str | None) -> tuple[str, ...]:

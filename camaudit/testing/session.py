@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -112,7 +113,7 @@ class AuditSession:
             return True
         run, records = self.shared.known(POLICY), self.shared.records()
         try:
-            if self.options.report is not None:
+            if self.options.report is not None and (run is not None or records):
                 self.written += write_report(self.options.report, run, records)
             if self.baseline is not None and run is not None:
                 self.written += write_baseline(self.baseline, run)
@@ -161,15 +162,15 @@ def _policy_path(options: Options) -> Path | None:
     path = options.named or find_policy(options.root)
     if not path.is_file():
         raise UsageError(f"--camaudit-policy: {path} is no file; camaudit init writes a policy")
-    return path.resolve()
+    return Path(os.path.abspath(path))  # noqa: PTH100 - symbolic links stay, as pytest has them
 
 
 def _collect(config: pytest.Config, path: Path) -> None:
     """Have the policy's file collected, unless it, or a test of it, was asked for by name."""
     start = config.invocation_params.dir
-    asked = [(start / arg.partition("::")[0]).resolve() for arg in config.args]
-    if path not in asked:
-        config.args.append(str(path))
+    asked = [os.path.abspath(start / arg.partition("::")[0]) for arg in config.args]  # noqa: PTH100
+    if str(path) not in asked:
+        config.args.append(os.path.relpath(path, start))
 
 
 def _baseline(session: AuditSession) -> Path | None:

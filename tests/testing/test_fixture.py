@@ -77,6 +77,9 @@ def test_fails_few(camaudit):
 def test_fails_setting(camaudit):
     camaudit.audit(build(), images=X, liverows=5)
 
+def test_fails_images(camaudit):
+    camaudit.audit(build(), images=[1, 2])
+
 def test_fails_model(camaudit):
     camaudit.audit("resnet18", images=X)
 
@@ -89,7 +92,7 @@ def test_errs(camaudit):
 """,
     )
     result = repo.run()
-    result.assert_outcomes(passed=5, failed=6, errors=1)
+    result.assert_outcomes(passed=5, failed=7, errors=1)
     result.stdout.fnmatch_lines_random(
         [
             "*The gate fails: 1 of 1 ruling fails.*",
@@ -98,6 +101,7 @@ def test_errs(camaudit):
             "*5 images: fewer than 6 decide nothing*",
             "*an audit has no setting liverows*",
             "*expected a torch.nn.Module; got str*",
+            "*or a folder; got list*",
             "*no policy in *",
             "*the marker camaudit takes checks=*got 'dead-zone', check*",
         ]

@@ -105,6 +105,7 @@ def test_a_policy_of_which_all_is_waived_does_not_pass(repo: Repo) -> None:
     result = repo.run("--camaudit")
     result.assert_outcomes(failed=1, xfailed=1)
     result.stdout.fnmatch_lines(["*policy: The gate does not pass: no ruling binds*"])
+    repo.run("--camaudit", "--runxfail").assert_outcomes(failed=2)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import inspect
 import json
 import re
 from pathlib import Path
@@ -9,6 +12,10 @@ from typing import Any
 
 import pytest
 
+import camaudit.testing
+from camaudit.testing.asked import asked
+from camaudit.testing.fixture import Audited, Auditor
+from camaudit.testing.marker import Marked
 from camaudit.testing.options import OPTIONS
 from tests.testing.repos import Repo, policy
 
@@ -31,6 +38,25 @@ def test_every_option_stands_in_the_page_and_no_other() -> None:
     }
     for option in OPTIONS:
         assert f"`{option.key}`" in text
+
+
+def test_the_python_of_the_page_calls_what_is_there() -> None:
+    named = {*inspect.signature(Auditor.audit).parameters, *inspect.signature(asked).parameters}
+    for name in camaudit.testing.__all__:
+        named |= set(inspect.signature(getattr(camaudit.testing, name)).parameters)
+    named |= {field.name for field in dataclasses.fields(Marked)}
+    called: set[str] = set()
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Call):
+                called.add(node.attr)
+            if isinstance(node, ast.Call):
+                assert {word.arg for word in node.keywords} <= named
+    assert called >= {"assert_passes", "assert_blind"}
+    methods = {name for name in called if name.startswith("assert_")}
+    assert all(hasattr(Audited, name) for name in methods)
+    for name in re.findall(r"^\| `\.([a-z_]+)", PAGE.read_text(), flags=re.MULTILINE):
+        assert hasattr(Audited, name)
 
 
 def test_the_report_holds_the_run_and_says_where_it_is(repo: Repo) -> None:
@@ -71,6 +97,9 @@ def test_all_of_them_in_the_configuration_file(repo: Repo) -> None:
     found = results(repo.path / "out" / "results.json")
     assert found["settings"]["seed"] == 3
     assert len(found["images"]) == 8
+    before = (repo.path / "out" / "session.json").read_text()
+    repo.run("--collect-only")
+    assert (repo.path / "out" / "session.json").read_text() == before
     off = repo.run("-o", "camaudit=false", "tests")
     assert off.ret == pytest.ExitCode.NO_TESTS_COLLECTED
 
