@@ -23,6 +23,8 @@ _LOCAL = {"127.0.0.1", "::1", "localhost"}
 
 PROCESSES = 2
 
+collect_ignore = ["example_repo"]  # a repository of its own; tests/testing runs copies of it
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:

@@ -64,6 +64,11 @@ ALLOWED: dict[str, set[str]] = {
         "", "errors", "files", "types", "data", "console", "audit", "gates", "report", "schema",
         "training",
     },
+    "testing": {
+        "", "errors", "files", "gates", "report.gate", "report.html", "audit", "invariance",
+        "methods", "types",
+    },
+    "pytest_plugin": {"testing"},
     "console": {"methods", "report", "types"},
     "cli": {"", "errors", "types", "commands", "console", "audit", "report"},
     "__main__": {"cli"},
@@ -73,7 +78,7 @@ ALLOWED: dict[str, set[str]] = {
 #: These never import torch, so that they work from records alone or answer at once.
 TORCH_FREE = {
     "errors", "types", "files", "registry", "importing", "report", "schema", "gates", "cli", "",
-    "__main__",
+    "__main__", "pytest_plugin",
 }  # fmt: skip
 
 
