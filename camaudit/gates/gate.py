@@ -201,11 +201,15 @@ def _decided(
 def _few(made: Case, found: Estimate) -> tuple[Decision, str, int | None]:
     """Fewer images, or random models, than statistics take; more of the former may not be all."""
     lacking = max(0, MINIMUM - found.columns)
-    counts = [f"{found.columns} images"] if lacking else []
+    counts = [_counted(found.columns, "image")] if lacking else []
     models = made.crossed and found.rows < MINIMUM
-    counts += [f"{found.rows} random models"] if models else []
+    counts += [_counted(found.rows, "random model")] if models else []
     text = f"{' and '.join(counts)}: fewer than {MINIMUM} decide nothing"
     return Decision.INCONCLUSIVE, text, None if models else lacking
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _exact(made: Case, found: Estimate, of: str) -> tuple[Decision, str, int | None]:

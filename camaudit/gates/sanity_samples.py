@@ -13,6 +13,10 @@ from camaudit.gates.verdict import Decision
 
 __all__ = ["TAKES"]
 
+#: Similarity above which two maps count as much the same. An explainer that looks at no model has
+#: 1 with the trained model and with every random one: an effect of 0, which must not pass.
+_ALIKE = 0.5
+
 
 def _cascade(check: str, *, effect: bool) -> Take:
     def take(results: Results, explainer: str) -> Sample:
@@ -36,6 +40,14 @@ def _cascade(check: str, *, effect: bool) -> Take:
         if effect and len(table) < 2:
             return stopped(Decision.INCONCLUSIVE, "a null takes at least two random models")
         if effect and np.isfinite(table).any():
+            null = _null(sanity, wanted, table.shape[1])
+            if np.isfinite(null).any() and np.nanmean(null) > _ALIKE:
+                return stopped(
+                    Decision.DEGENERATE,
+                    f"its maps of two random models are much the same (similarity "
+                    f"{np.nanmean(null):.3g}, above {_ALIKE}): being no further from them says "
+                    f"nothing; put the condition on {check}.similarity",
+                )
             table = _from_null(sanity, wanted, table)
         context = _sanity_context(results, sanity) | {"order": curve["order"], "step": place[-1]}
         return _crossed(results, sanity, table, place, context)
@@ -53,7 +65,7 @@ def _from_null(sanity: Mapping[str, Any], wanted: tuple[str, ...], table: Array)
     """
     null = next(n for n in sanity["nulls"] if _named(n, "similarity") == wanted)
     seeds = [int(seed) for seed in sanity["settings"]["seeds"]]
-    pairs = _table(null["values"]).reshape(len(null["pairs"]), table.shape[1])
+    pairs = _null(sanity, wanted, table.shape[1])
     if not np.isfinite(pairs).any():
         return np.full_like(table, math.nan)
     ends = np.array(null["pairs"]).reshape(-1, 2)
@@ -68,6 +80,12 @@ def _from_null(sanity: Mapping[str, Any], wanted: tuple[str, ...], table: Array)
     distance = np.nanmean(table) - np.nanmean(pairs)  # as results.json has it, gaps or none
     moved: Array = cells + (distance - np.nanmean(cells))
     return moved
+
+
+def _null(sanity: Mapping[str, Any], wanted: tuple[str, ...], images: int) -> Array:
+    """Similarities of the maps of every two random models (pairs × images)."""
+    null = next(n for n in sanity["nulls"] if _named(n, "similarity") == wanted)
+    return _table(null["values"]).reshape(len(null["pairs"]), images)
 
 
 def _rows(check: str, *, averaged: bool = False) -> Take:

@@ -254,6 +254,8 @@ def test_random_logit_is_by_image_and_emprt_by_seed_too() -> None:
         ("broken", "mprt.similarity", Decision.ERROR),
         ("broken", "emprt.rise", Decision.ERROR),
         ("uniform", "mprt.effect", Decision.DEGENERATE),
+        ("sobel", "mprt.effect", Decision.DEGENERATE),  # as far from any model as from any other
+        ("sobel", "mprt.similarity", None),
         ("uniform", "emprt.rise", Decision.DEGENERATE),
         ("eigencam", "random_logit.similarity", Decision.NOT_APPLICABLE),
         ("eigencam", "mprt.similarity", None),
@@ -261,7 +263,7 @@ def test_random_logit_is_by_image_and_emprt_by_seed_too() -> None:
     ],
 )
 def test_cells_without_a_value(method: str, figure: str, state: Decision | None) -> None:
-    run = sanity_run(methods=("gradcam", "broken", "uniform", "eigencam"))
+    run = sanity_run(methods=("gradcam", "broken", "uniform", "eigencam", "sobel"))
     assert sample(run, figure, method).state is state
 
 
