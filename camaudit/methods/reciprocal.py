@@ -79,10 +79,15 @@ def _cell_scores(capture: Capture, row: int, beside: float, *, subtract: bool) -
     scores = A.new_empty(h * w)
     for cells in torch.split(torch.arange(h * w, device=A.device), _chunk(A)):
         kept = down[cells // w][:, :, None] * across[cells % w][:, None, :]
-        # Nothing at all comes last in the same pass, so a cell without features scores exactly 0.
-        kept = torch.cat([kept, torch.zeros_like(kept[:1])])
-        scored = capture.score(capture.head(A * kept[:, None]), row)
-        scores[cells] = scored[:-1] - scored[-1] if subtract else scored[:-1]
+        kept = torch.cat([kept, torch.zeros_like(kept[:1])])  # nothing at all comes last
+        features = A * kept[:, None]
+        scored = capture.score(capture.head(features), row)
+        if subtract:
+            # equal rows of one product may differ in their last bits: none has exactly 0 of it
+            any_left = (features[:-1] != 0).flatten(1).any(dim=1)
+            scores[cells] = torch.where(any_left, scored[:-1] - scored[-1], 0)
+        else:
+            scores[cells] = scored[:-1]
     return scores.reshape(h, w)
 
 

@@ -145,8 +145,8 @@ def test_a_subject_without_a_twin_records_one_model(
 
     build = run_module.build_subject
 
-    def alone(given: Settings) -> Any:
-        subject = build(given)
+    def alone(given: Settings, live: Any) -> Any:
+        subject = build(given, live)
         subject.walled._unwalled = (None,)
         return subject
 

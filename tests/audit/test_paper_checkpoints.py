@@ -222,7 +222,7 @@ def test_data_sets_do_not_choose_the_size_of_its_images(
     """A data set of another size is refused as such, not as an option that nobody gave."""
     seen: list[Settings] = []
 
-    def build(given: Settings) -> Subject:
+    def build(given: Settings, _live: object) -> Subject:
         seen.append(given)
         raise Built
 

@@ -381,8 +381,8 @@ def test_a_refuted_zone_ends_the_run(settings: Settings, monkeypatch: pytest.Mon
     """A subject whose claimed zone is one row too tall."""
     build = run_module.build_subject
 
-    def lying(given: Settings) -> Any:
-        subject = build(given)
+    def lying(given: Settings, live: Any) -> Any:
+        subject = build(given, live)
         zone = subject.walled.zone
         dead = zone.pixel_dead.clone()
         dead[zone.pixel_dead_rows[0] - 1] = True

@@ -106,6 +106,7 @@ EXPLAINERS = dedent(
 
 
     def interrupted(model, layer, images, targets):
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
         os.kill(os.getpid(), signal.SIGINT)
         return top(model, layer, images, targets)
 

@@ -43,5 +43,5 @@ def test_every_other_method_satisfies_it(name: str) -> None:
     assert set(violated) <= set(method_names())
     found = counted(name, EXAMPLES)
     assert not found["bugs"]
-    assert found["examples"] >= EXAMPLES
     assert set(found["silent"]) - set(violated) <= NEVER.get(name, set())
+    assert found["examples"] >= EXAMPLES or name in NEVER
