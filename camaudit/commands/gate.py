@@ -104,7 +104,7 @@ def _judged(given: Path | None, options: dict[str, Any]) -> Gated:
     path = given or Path.cwd()
     inputs = {path.resolve()}
     try:
-        path = given or find_policy(path)
+        path = given or find_policy(Path())  # relative: results are read on other machines
         found = read_policy(path, today=today.date())
         base = _baseline_file(found, options)
         inputs |= _inputs(path, base, options)

@@ -274,8 +274,8 @@ def _notes(
     if tests:
         found.append(
             f"95 % intervals by the studentised bootstrap ({resamples} resamples, seed {seed}); a "
-            f"ruling passes or fails at 2.5 % on its side, with p-values adjusted by Holm over the "
-            f"{tests} rulings that statistics decide, for passing and for failing apart"
+            f"ruling passes or fails at 2.5 % on its side, with p-values adjusted by Holm over "
+            f"{_counted(tests, 'ruling')} that statistics decide, for passing and for failing apart"
         )
     for waiver in policy.waivers:
         used = [ruling.name for ruling in rulings if ruling.waiver is waiver]

@@ -82,8 +82,8 @@ def find_policy(folder: Path) -> Path:
     if own.is_file() or shares:
         return own if own.is_file() else shared
     raise UsageError(
-        f"no policy in {folder}: expected {POLICY_FILE}, or [{'.'.join(TABLE)}] in {PYPROJECT}; "
-        "camaudit init writes one"
+        f"no policy in {folder.resolve()}: expected {POLICY_FILE}, or [{'.'.join(TABLE)}] in "
+        f"{PYPROJECT}; camaudit init writes one"
     )
 
 

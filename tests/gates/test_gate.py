@@ -263,7 +263,7 @@ def test_twenty_clear_passes_all_pass_with_holm() -> None:
     run = dead_zone_run({f"m{number}": cells(seed=number) for number in range(20)})
     verdict = put(condition(bound=0.2), run=run)
     assert verdict.exit_code == 0
-    assert any("Holm over the 20 rulings" in note for note in verdict.notes)
+    assert any("Holm over 20 rulings" in note for note in verdict.notes)
     assert any("seed 0" in note for note in verdict.notes)
 
 
