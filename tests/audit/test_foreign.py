@@ -156,16 +156,24 @@ def test_the_name_of_a_method_is_taken(settings: Settings, explainers: Path) -> 
         run_audit(replace(settings, explainers=twice))
 
 
-def test_parameters_are_randomised_under_it(settings: Settings, explainers: Path) -> None:
-    """MPRT of hooks and of the registered method: the same similarities, step by step."""
+def test_parameters_are_randomised_under_it(
+    settings: Settings, explainers: Path, tmp_path: Path
+) -> None:
+    """MPRT of hooks and of the registered method, in float64: the same similarities."""
+    precise = tmp_path / "precise.py"
+    factory = settings.model.rpartition(":")[0]
+    precise.write_text(
+        f"{Path(factory).read_text()}\n\ndef double():\n    return build().double()\n"
+    )
     mine = replace(
-        settings, wall="auto", live_rows=None, checks=("mprt",), sanity_seeds=2,
-        explainers=(f"{explainers}:hooked",), methods=("gradcam",),
+        settings, model=f"{precise}:double", wall="auto", live_rows=None, checks=("mprt",),
+        sanity_seeds=2, explainers=(f"{explainers}:hooked",), methods=("gradcam",),
     )  # fmt: skip
     curves = run_audit(mine).results.sanity["curves"]
-    values = {c["method"]: c["values"] for c in curves if c["similarity"] == "spearman"}
-    assert set(values) == {"gradcam", "hooked"}
-    for one, other in zip(values["gradcam"], values["hooked"], strict=True):
-        for right, found in zip(one, other, strict=True):
-            # ranks of float32 maps: cells that one sums to 0 are 1e-9 in the other
-            assert found == pytest.approx(right, abs=1e-4)
+    # upsampling makes ties at the border that rounding breaks, and ranks see it: SSIM does not
+    for similarity, allowed in (("ssim", 1e-9), ("spearman", 1e-4)):
+        values = {c["method"]: c["values"] for c in curves if c["similarity"] == similarity}
+        assert set(values) == {"gradcam", "hooked"}
+        for one, other in zip(values["gradcam"], values["hooked"], strict=True):
+            for right, found in zip(one, other, strict=True):
+                assert found == pytest.approx(right, abs=allowed)

@@ -45,7 +45,7 @@ class Claim:
     `limits` are those of :func:`camaudit.invariance.situations`, where the methods ask for them.
     """
 
-    library: str
+    package: str
     explain: Explain
     method: str
     outcome: Conformity
@@ -62,7 +62,7 @@ class Claim:
 
     @property
     def label(self) -> str:
-        return f"{self.library} {self.name} = {self.method}"
+        return f"{self.package} {self.name} = {self.method}"
 
 
 def ablated_as_theirs(captured: Capture) -> Tensor:

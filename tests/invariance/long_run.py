@@ -43,6 +43,20 @@ SHARED_MODELS = 4  # a network, and what a property makes of it
 COSTLY, COSTLY_SHARE = {"multi-layer", "augmentation"}, 0.25
 
 
+#: Who can say nothing. A changed head is no pooled Linear one any more; and what is the same for
+#: a score and its negative has no sign to be linear in.
+NEVER = {
+    "increasing-score": {"cam"},
+    "linear-split": {"cam"},
+    "linear-merge": {"cam"},
+    "implementation": {"cam"},
+    "score-linearity": {
+        "eigencam", "segeigencam", "kpcacam", "fem", "lafam", "fullgrad", "uniform", "random",
+        "gaussian", "sobel",
+    },
+}  # fmt: skip
+
+
 class _EnoughError(BaseException):
     """All examples are there."""
 
@@ -117,7 +131,7 @@ def counted(name: str, examples: int, number: int = 0) -> dict[str, Any]:
     info, function = PROPERTIES[name].info, PROPERTIES[name].function
     shared = None if function.__module__ in WATCHING else Cuts(SHARED_MODELS, cut=_quick_cut)
     trials = {method: Trial(name, _explainer(method, shared)) for method in method_names()}
-    quotas = _quotas(examples, violated=set(info.violated))
+    quotas = _quotas(examples, without={*info.violated, *NEVER.get(name, ())})
     count = Count(name, quotas, trials)
 
     @seed(number)
@@ -136,10 +150,10 @@ def counted(name: str, examples: int, number: int = 0) -> dict[str, Any]:
     return {**count.to_dict(), "seconds": round(time.perf_counter() - started, 1)}
 
 
-def _quotas(examples: int, *, violated: set[str]) -> dict[str, int]:
-    """How many examples each method is asked for, so that they are `examples` in all."""
+def _quotas(examples: int, *, without: set[str]) -> dict[str, int]:
+    """How many examples each method is asked for: `examples` in all, of those not `without`."""
     shares = {method: COSTLY_SHARE if _costly(method) else 1.0 for method in method_names()}
-    total = sum(share for method, share in shares.items() if method not in violated)
+    total = sum(share for method, share in shares.items() if method not in without)
     return {m: math.ceil(MARGIN * examples * share / total) for m, share in shares.items()}
 
 

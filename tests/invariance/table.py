@@ -99,7 +99,7 @@ def _cells(claim: Claim, found: Found) -> list[str]:
     why = "; ".join(reason.title for reason in claim.reasons)
     outcome = f"{claim.outcome.value}: {why}" if why else claim.outcome.value
     instead = claim.instead.says if claim.instead else "-"
-    written = [claim.library, f"`{claim.name}`", f"`{claim.method}`", outcome]
+    written = [claim.package, f"`{claim.name}`", f"`{claim.method}`", outcome]
     return [*written, claim.processing, instead, *_figures(found)]
 
 
@@ -123,7 +123,7 @@ def _smallest(found: Sequence[Found]) -> list[str]:
             continue
         drawn, gap = result.mismatch.example.drawn, result.mismatch.gap
         lines.append(
-            f"- {claim.library} `{claim.name}`: {described(drawn.plan)}; {len(drawn.targets)} "
+            f"- {claim.package} `{claim.name}`: {described(drawn.plan)}; {len(drawn.targets)} "
             f"{drawn.kind} image(s) of seed {drawn.seed}, classes "
             f"{', '.join(map(str, drawn.targets))}. Apart by {_short(gap.difference)}, Pearson "
             f"{_share(gap.pearson)}."

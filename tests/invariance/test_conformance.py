@@ -374,7 +374,7 @@ def test_the_docs_say_what_is_tested(name: str) -> None:
     written = rest.partition(f"\n<!-- {name}:end -->\n")[0]
     if name == "smallest":
         for claim in CLAIMS:
-            shown = f"- {claim.library} `{claim.name}`: " in written
+            shown = f"- {claim.package} `{claim.name}`: " in written
             assert shown == (claim.outcome is Conformity.DIFFERENT), claim.label
         return
     expected = parts()[name]
