@@ -47,7 +47,7 @@ SHORT = {
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("name", "scores"), zip(NAMES, SCORES, strict=True), ids=NAMES)
+@pytest.mark.parametrize(("name", "scores"), list(zip(NAMES, SCORES, strict=True)), ids=NAMES)
 def test_power_of_fifty_images_over_200_seeds(name: str, scores: Scores) -> None:
     """What falls short is named above, and is held to falling short: no bound bends for it."""
     found = rates(scores, seeds=SEEDS)
