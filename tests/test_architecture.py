@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"errors", "files", "types"},
     "schema": set(),
     "gates": {
-        "errors", "files", "types", "metrics.statistics", "schema", "report.figures", "report.gate",
+        "errors", "files", "types", "metrics.estimates", "schema", "report.figures", "report.gate",
     },
     "audit": {
         "", "errors", "types", "maps", "sites", "cut", "capture", "engine", "methods", "walls",

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from camaudit.gates.decide import Estimate, estimate
 from camaudit.gates.figures import FIGURES
 from camaudit.gates.pairs import Pair, paired
 from camaudit.gates.policy import BASELINE, UNIFORM, Condition
 from camaudit.gates.samples import Sample, sample, uniform
 from camaudit.gates.verdict import Decision
+from camaudit.metrics.estimates import Estimate, estimate
 
 __all__ = ["WORST", "Case", "case", "estimated"]
 

@@ -8,12 +8,12 @@ from enum import StrEnum
 from typing import Any
 
 from camaudit.errors import AuditError
-from camaudit.gates.decide import ALPHA, MINIMUM, estimate, holm, resamples_for
 from camaudit.gates.figures import FIGURES
 from camaudit.gates.pairs import Pair, paired
 from camaudit.gates.sample import MALFORMED, malformed
 from camaudit.gates.samples import Sample, explainers_of, sample
 from camaudit.gates.verdict import Decision
+from camaudit.metrics.estimates import ALPHA, MINIMUM, estimate, holm, resamples_for
 
 __all__ = ["Change", "Comparison", "Difference", "compare"]
 

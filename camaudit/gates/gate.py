@@ -10,7 +10,14 @@ from typing import Any
 from camaudit.errors import AuditError, UsageError
 from camaudit.gates.binding import bound
 from camaudit.gates.cases import Case, case, estimated
-from camaudit.gates.decide import (
+from camaudit.gates.figures import FIGURES
+from camaudit.gates.matching import mismatches
+from camaudit.gates.names import COSTLY, DEAD_ZONE, INVARIANCE
+from camaudit.gates.policy import BASELINE, Condition, Policy, Waiver
+from camaudit.gates.records import defects
+from camaudit.gates.samples import explainers_of
+from camaudit.gates.verdict import Decision, Ruling, Verdict
+from camaudit.metrics.estimates import (
     ALPHA,
     MINIMUM,
     MOST_MORE,
@@ -19,13 +26,6 @@ from camaudit.gates.decide import (
     more_images,
     resamples_for,
 )
-from camaudit.gates.figures import FIGURES
-from camaudit.gates.matching import mismatches
-from camaudit.gates.names import COSTLY, DEAD_ZONE, INVARIANCE
-from camaudit.gates.policy import BASELINE, Condition, Policy, Waiver
-from camaudit.gates.records import defects
-from camaudit.gates.samples import explainers_of
-from camaudit.gates.verdict import Decision, Ruling, Verdict
 
 __all__ = ["judge"]
 

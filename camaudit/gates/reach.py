@@ -8,7 +8,7 @@ from camaudit.gates.labels import Explainer
 from camaudit.gates.names import DEAD_ZONE
 from camaudit.gates.policy import BASELINE, UNIFORM, Condition, Policy, Severity
 from camaudit.gates.source import Source
-from camaudit.metrics.statistics import MINIMUM
+from camaudit.metrics.estimates import MINIMUM
 
 __all__ = ["check_reach"]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from camaudit.gates.decide import ALPHA, MINIMUM, estimate
+from camaudit.metrics.estimates import ALPHA, MINIMUM, estimate
 
 RECORDED = Path(__file__).with_name("recorded.json")
 PLANTED = (1.2, 0.8, 1.0)  # of the threshold

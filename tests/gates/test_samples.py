@@ -190,7 +190,7 @@ def test_effects_have_the_mean_that_the_results_have() -> None:
 
 def test_effects_vary_as_the_distance_from_the_null_does() -> None:
     """Over many runs, the standard error by seeds is the spread of the distance."""
-    from camaudit.gates.decide import estimate
+    from camaudit.metrics.estimates import estimate
 
     distances, errors = [], []
     run = sanity_run(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from camaudit.gates.decide import (
+from camaudit.metrics.estimates import (
     ALPHA,
     MINIMUM,
     MOST_MORE,
