@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["blur", "minmax", "upsample"]
+__all__ = ["blur", "constant", "minmax", "upsample"]
+
+_ULPS = 16  # by so many roundings one number may differ from itself
 
 
 def upsample(maps: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
@@ -32,6 +34,18 @@ def minmax(maps: Tensor) -> Tensor:
     span = maps.amax(dim=(-2, -1), keepdim=True) - low
     undefined = torch.full_like(span, torch.nan)
     return (maps - low) / torch.where(span > 0, span, undefined)
+
+
+def constant(maps: Tensor) -> Tensor:
+    """Whether each map (N×H×W) is one number everywhere, but for rounding in its own dtype; N.
+
+    `max − min ≤ 16 ε max|x|`: upsampling a constant map makes values that differ by some ε, and
+    min-max would stretch that noise to [0, 1]. False for a map that is not finite.
+    """
+    low, high = maps.amin(dim=(1, 2)), maps.amax(dim=(1, 2))
+    largest = torch.maximum(low.abs(), high.abs())
+    found: Tensor = high - low <= _ULPS * torch.finfo(maps.dtype).eps * largest
+    return found & torch.isfinite(largest)
 
 
 def blur(images: Tensor, *, sigma: float = 10.0) -> Tensor:

@@ -172,9 +172,10 @@ class Provenance:
 class Results:
     """Everything that results.json holds; parts from `claims` on only where there are any.
 
-    `summary` is over all images, `data` over those of each data set. `sanity` is what the sanity
-    checks found, and `families` of the methods' labels, `invariance` what the invariance check
-    found, `gate` what a policy's gate decided; the schema of results.json describes them.
+    `summary` is over all images, `data` over those of each data set. `metrics` is what the metric
+    checks found, `protocol` a published comparison repeated, `sanity` what the sanity checks found,
+    and `families` of the methods' labels, `invariance` what the invariance check found, `gate` what
+    a policy's gate decided; the schema of results.json describes them.
     """
 
     camaudit: str
@@ -186,6 +187,8 @@ class Results:
     claims: list[Claim] = field(default_factory=list)
     theory: dict[str, Any] = field(default_factory=dict)
     data: list[DataSummary] = field(default_factory=list)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    protocol: dict[str, Any] = field(default_factory=dict)
     sanity: dict[str, Any] = field(default_factory=dict)
     invariance: dict[str, Any] = field(default_factory=dict)
     gate: dict[str, Any] = field(default_factory=dict)
@@ -198,6 +201,8 @@ class Results:
             "claims": [plain(asdict(claim)) for claim in self.claims],
             "theory": plain(self.theory),
             "data": [plain(asdict(entry)) for entry in self.data],
+            "metrics": plain(self.metrics),
+            "protocol": plain(self.protocol),
             "sanity": plain(self.sanity),
             "invariance": plain(self.invariance),
             "gate": plain(self.gate),

@@ -34,7 +34,11 @@ ALLOWED: dict[str, set[str]] = {
     "walls": {"errors", "initialisation", "maps", "recent", "sites", "cut", "passage"},
     "theory": {"errors", "types", "initialisation", "cut", "walls"},
     "engine": {"errors", "cut", "walls"},
-    "metrics": {"errors", "types", "maps"},
+    "metrics": {"errors", "types", "registry", "maps"},
+    "evaluation": {
+        "errors", "types", "registry", "maps", "cut", "capture", "objective", "methods", "metrics",
+        "sanity.explain", "sanity.outcomes",
+    },
     "sanity": {
         "errors", "types", "maps", "sites", "cut", "capture", "objective", "initialisation",
         "methods", "metrics", "engine.winograd",
@@ -54,6 +58,7 @@ ALLOWED: dict[str, set[str]] = {
         "", "errors", "types", "maps", "sites", "cut", "capture", "engine", "methods", "walls",
         "metrics", "data", "models", "report.gallery", "report.names", "report.sanity_pictures",
         "initialisation", "theory", "training.trained", "sanity", "invariance", "gates",
+        "evaluation",
         "importing",
     },
     "training": {

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from camaudit.maps import minmax, upsample
+from camaudit.maps import constant, minmax, upsample
 from tests.references.cams import reference_minmax, reference_upsample
 
 
@@ -46,3 +48,24 @@ def test_minmax_of_a_constant_map_is_undefined(value: float) -> None:
     maps[0] = value
     assert minmax(maps)[0].isnan().all()
     assert minmax(maps)[1].isfinite().all()
+
+
+@given(
+    value=st.floats(1e-3, 1e3),
+    size=st.sampled_from([5, 7, 14]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_a_constant_map_stays_one_when_it_is_upsampled(
+    value: float, size: int, dtype: torch.dtype
+) -> None:
+    maps = torch.full((1, size, size), value, dtype=dtype)
+    raised = upsample(maps, (33, 224))
+    assert bool(constant(raised))
+    bump = raised.clone()
+    bump[0, 3, 4] *= 1 + 100 * torch.finfo(dtype).eps
+    assert not bool(constant(bump))
+
+
+def test_what_is_not_finite_is_not_constant() -> None:
+    maps = torch.stack([torch.full((2, 2), value) for value in (torch.inf, torch.nan, 0.0)])
+    assert constant(maps).tolist() == [False, False, True]

@@ -9,6 +9,7 @@ from typing import Any
 
 import camaudit
 from camaudit.audit.clock import Clock
+from camaudit.audit.evaluating import MetricFindings, audit_metrics
 from camaudit.audit.foreign import foreign_methods
 from camaudit.audit.images import AuditImages, audit_images, data_size, open_data
 from camaudit.audit.invariance import InvarianceFindings, audit_invariance, foreign_explainers
@@ -21,8 +22,11 @@ from camaudit.audit.settings import INVARIANCE, Settings
 from camaudit.audit.subject import Subject, WalledSubject, build_subject, load_subject
 from camaudit.audit.summary import summarise, summarise_data
 from camaudit.audit.verifying import verified_zone
+from camaudit.evaluation.protocols import protocol
+from camaudit.evaluation.tables import protocol_tables
 from camaudit.invariance.loading import ExplainerSpec
 from camaudit.methods import method_call, select
+from camaudit.metrics.catalogue import METRICS
 from camaudit.metrics.statistics import LEVEL, MINIMUM, RESAMPLES
 from camaudit.report.gallery import GalleryImage
 from camaudit.report.sanity_pictures import SanityPicture
@@ -51,6 +55,7 @@ class Outcome:
 
     results: Results
     gallery: list[GalleryImage]
+    metrics: MetricFindings | None = None
     sanity: SanityFindings | None = None
     invariance: InvarianceFindings | None = None
 
@@ -60,8 +65,9 @@ class Outcome:
         return [] if self.sanity is None else self.sanity.pictures
 
     @property
-    def _parts(self) -> Sequence[SanityFindings | InvarianceFindings]:
-        return [part for part in (self.sanity, self.invariance) if part is not None]
+    def _parts(self) -> Sequence[MetricFindings | SanityFindings | InvarianceFindings]:
+        parts = (self.metrics, self.sanity, self.invariance)
+        return [part for part in parts if part is not None]
 
     @property
     def failed(self) -> bool:
@@ -146,6 +152,12 @@ def _audited(
         with clock.measure("scoring"):
             found.loop = Loop(settings, subject, images, methods, progress)
             found.loop.run()
+    if settings.metric_checks:
+        costly = images.first(settings.perturbation_count)
+        with clock.measure("metrics"):
+            found.metrics = audit_metrics(
+                settings, subject, images.images, methods, costly, progress
+            )
     if settings.sanity_checks:
         with clock.measure("sanity"):
             found.sanity = audit_sanity(settings, subject, images.images, methods, progress)
@@ -173,6 +185,7 @@ class _Found:
     given: bool = False
     zone: DeadZone | None = None
     loop: Loop | None = None
+    metrics: MetricFindings | None = None
     sanity: SanityFindings | None = None
     invariance: InvarianceFindings | None = None
 
@@ -210,6 +223,12 @@ def _outcome(found: _Found) -> Outcome:
     if found.loop is not None and found.zone is not None:
         warnings += found.loop.notes
         results = replace(results, **_scored(found, found.loop, found.zone))
+    if found.metrics is not None:
+        warnings += found.metrics.warnings
+        timing["metrics"] = found.metrics.seconds
+        results = replace(results, metrics=found.metrics.metrics)
+    if settings.protocol is not None:
+        results = replace(results, protocol=_protocol(found, settings.protocol))
     if found.sanity is not None:
         warnings += found.sanity.warnings
         timing["sanity"] = found.sanity.seconds
@@ -228,7 +247,20 @@ def _outcome(found: _Found) -> Outcome:
         )
     results = replace(results, warnings=[*warnings, *_skipped(images)], timing=timing)
     gallery = [] if found.loop is None or found.zone is None else _gallery(found.loop, found.zone)
-    return Outcome(results, gallery, found.sanity, found.invariance)
+    return Outcome(results, gallery, found.metrics, found.sanity, found.invariance)
+
+
+def _protocol(found: _Found, name: str) -> dict[str, Any]:
+    """The protocol's tables, of metrics and of dead-zone records."""
+
+    def values(metric: str, method: str, group: tuple[str, ...]) -> Sequence[float | None] | None:
+        if found.metrics is not None and metric in METRICS:
+            return found.metrics.values(metric, method, group)
+        records = [] if found.loop is None else found.loop.records
+        row = [getattr(record, metric, None) for record in records if record.method == method]
+        return row or None
+
+    return protocol_tables(protocol(name), values, seed=found.settings.seed)
 
 
 def _source(found: _Found) -> str:

@@ -8,14 +8,21 @@ from typing import Any, Literal, get_args
 
 from camaudit.engine import Engine, Precision
 from camaudit.errors import UsageError
+from camaudit.evaluation.options import CHECKS as METRIC_CHECKS
+from camaudit.evaluation.options import Baseline
+from camaudit.evaluation.options import Check as MetricCheck
+from camaudit.evaluation.options import Options as MetricOptions
+from camaudit.evaluation.protocols import protocol
 from camaudit.invariance.matrix import Options as InvarianceOptions
+from camaudit.methods import method_call, select
 from camaudit.sanity import CHECKS, Check, Options, OrderName, Scheme
 
-__all__ = ["DEAD_ZONE", "INVARIANCE", "Settings", "WallKind"]
+__all__ = ["DEAD_ZONE", "INVARIANCE", "Settings", "WallKind", "settings_with_protocol"]
 
 DEAD_ZONE = "dead-zone"  #: the check that needs a wall
-INVARIANCE = "invariance"  #: the metamorphic tests; the others are the sanity checks
+INVARIANCE = "invariance"  #: the metamorphic tests; the others are metrics and sanity checks
 WallKind = Literal["auto", "split", "insert", "vgg16"]
+MetricsOn = Literal["model", "walled"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +56,16 @@ class Settings:
     precision: of masked images' passes; below float32 the error is measured and recorded.
     exact: masked images run by direct convolutions alone, bit for bit as in the model.
     compile: masked images run through torch.compile.
-    checks: "dead-zone", "invariance" and the sanity checks of :data:`camaudit.sanity.CHECKS`.
+    checks: "dead-zone", "invariance", the metrics of :data:`camaudit.evaluation.options.CHECKS`
+        and the sanity checks of :data:`camaudit.sanity.CHECKS`.
+    protocol: a published comparison to repeat, by name: its tables are made of `methods` and
+        `checks`, which must hold what it needs.
+    metrics_on: whether metrics are taken on the model itself or on the walled one.
+    mask_baseline: what masked pixels become in the confidence metrics and ADCC, "mean" or "black".
+    pixels_per_step: of insertion and deletion.
+    regions: a file or folder of labelled regions, for the check localisation, see
+        :func:`camaudit.data.regions.read_regions`; region_origin: what its Pascal VOC files call
+        the upper left pixel, 1 or (ImageNet's) 0; region_boxes: of a COCO file its boxes alone.
     orders: of the cascades of MPRT and sMPRT.
     sanity_seeds: how many random models, with the seeds 0, 1, …; from six on there are intervals.
     scheme: how their weights are drawn.
@@ -88,6 +104,13 @@ class Settings:
     exact: bool = False
     compile: bool = False
     checks: tuple[str, ...] = (DEAD_ZONE,)
+    protocol: str | None = None
+    metrics_on: MetricsOn = "model"
+    mask_baseline: Baseline = "mean"
+    pixels_per_step: int = 224
+    regions: Path | None = None
+    region_origin: Literal[0, 1] = 1
+    region_boxes: bool = False
     orders: tuple[OrderName, ...] = ("top-down",)
     sanity_seeds: int = 6
     scheme: Scheme = "he"
@@ -140,7 +163,7 @@ class Settings:
             )
 
     def _check_checks(self) -> None:
-        known = (DEAD_ZONE, *CHECKS, INVARIANCE)
+        known = (DEAD_ZONE, *METRIC_CHECKS, *CHECKS, INVARIANCE)
         wrong = [name for name in self.checks if name not in known]
         if wrong or not self.checks or len(set(self.checks)) < len(self.checks):
             raise UsageError(
@@ -155,16 +178,50 @@ class Settings:
             )
         if self.properties and INVARIANCE not in self.checks:
             raise UsageError("--properties: of the check invariance; add invariance to --checks")
+        self._check_metrics()
         self.sanity  # noqa: B018 - options that cannot be are refused now
         self.invariance  # noqa: B018 - the same
         if not self.walled:
             self._check_no_wall()
 
+    def _check_metrics(self) -> None:
+        self.metrics  # noqa: B018 - options that cannot be are refused now
+        if self.metrics_on not in get_args(MetricsOn):
+            raise UsageError(
+                f"metrics_on must be one of {', '.join(get_args(MetricsOn))}; got "
+                f"{self.metrics_on!r}"
+            )
+        if self.metrics_on == "walled" and not self.walled:
+            raise UsageError(
+                "--metrics-on walled takes metrics on the walled model, which the check dead-zone "
+                "builds: add dead-zone to --checks"
+            )
+        if ("localisation" in self.checks) is not (self.regions is not None):
+            raise UsageError(
+                "the check localisation and --regions belong together: it compares maps with "
+                "labelled boxes or masks of the objects"
+            )
+        if self.protocol is not None:
+            self._check_protocol(self.protocol)
+
+    def _check_protocol(self, name: str) -> None:
+        wanted = protocol(name)
+        labels = {call.label for call in select(self.methods)}
+        needed = [method_call(spec).label for spec in wanted.methods]
+        lacking = [label for label in needed if label not in labels]
+        lacking += [check for check in wanted.checks if check not in self.checks]
+        if lacking:
+            raise UsageError(
+                f"the protocol {name} needs {', '.join(lacking)}: leave --methods and --checks "
+                "out, which it brings itself, or name these too"
+            )
+
     def _check_no_wall(self) -> None:
         given = {
             "--wall": self.wall in ("split", "insert"),
             "--live-rows": self.live_rows is not None and self.wall != "vgg16",
-            "--perturbation-images": self.perturbation_images is not None,
+            "--perturbation-images": self.perturbation_images is not None
+            and not self.metric_checks,
         }
         wrong = [name for name, value in given.items() if value]
         if wrong:
@@ -177,6 +234,21 @@ class Settings:
     def walled(self) -> bool:
         """Whether a wall is needed."""
         return DEAD_ZONE in self.checks
+
+    @property
+    def metric_checks(self) -> tuple[MetricCheck, ...]:
+        """The metric checks to run, in their own order."""
+        return tuple(name for name in METRIC_CHECKS if name in self.checks)
+
+    @property
+    def metrics(self) -> MetricOptions:
+        """How metrics are taken; where none is asked for, how one would be."""
+        return MetricOptions(
+            checks=self.metric_checks or METRIC_CHECKS[:1],
+            baseline=self.mask_baseline,
+            pixels_per_step=self.pixels_per_step,
+            seed=self.seed,
+        )
 
     @property
     def sanity_checks(self) -> tuple[Check, ...]:
@@ -243,6 +315,19 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; paths as they were given."""
         plain = dict(vars(self))
-        paths = ("weights", "unmasked_weights", "images")
+        paths = ("weights", "unmasked_weights", "images", "regions")
         plain.update({key: str(plain[key]) for key in paths if plain[key]})
         return {**plain, "data": [str(folder) for folder in self.data]}
+
+
+def settings_with_protocol(
+    *, checks: tuple[str, ...] | None, methods: tuple[str, ...] | None, **options: Any
+) -> Settings:
+    """The settings of a command: a protocol brings the methods and checks that are not named."""
+    name = options.get("protocol")
+    wanted = None if name is None else protocol(name)
+    if checks is None:
+        checks = (DEAD_ZONE,) if wanted is None else wanted.checks
+    if methods is None and wanted is not None:
+        methods = wanted.methods
+    return Settings(checks=checks, methods=methods, **options)

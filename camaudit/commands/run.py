@@ -153,15 +153,60 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
 @click.option(
     "--checks",
     callback=names,
-    default="dead-zone",
-    show_default=True,
     metavar="A,B,…",
-    help="What to run: dead-zone; the sanity checks mprt (parameters are randomised layer by "
+    help="What to run: dead-zone; the metrics confidence (Average Drop, Increase in Confidence, "
+    "Win %, drop in logit), adcc, insertion-deletion, localisation (against --regions), sparsity, "
+    "road, infidelity and sensitivity; the sanity checks mprt (parameters are randomised layer by "
     "layer), smprt (on noisy inputs), emprt (complexity of maps), random-logit (another class) and "
     "data-randomisation (permuted labels); invariance (what must follow by a method's own "
     "definition when the model, the image or the score is changed). Without dead-zone no wall is "
-    "built.",
+    "built. Default: dead-zone, or what the protocol needs.",
 )
+@click.option(
+    "--protocol",
+    metavar="NAME[:TABLES]",
+    help="Repeat a published comparison: scorecam++ (tables main, activations, cases, logit, vit), "
+    "score-cam, adcc or walls. It brings its methods and checks, and its published rows stand "
+    "beside yours.",
+)
+@click.option(
+    "--metrics-on",
+    type=click.Choice(["model", "walled"]),
+    default="model",
+    show_default=True,
+    help="Take the metrics on the model itself, or on the walled one of dead-zone.",
+)
+@click.option(
+    "--mask-baseline",
+    type=click.Choice(["mean", "black"]),
+    default="mean",
+    show_default=True,
+    help="What masked pixels become in confidence and adcc: the mean colour (the standardised "
+    "image is multiplied, as published code does) or black.",
+)
+@click.option(
+    "--pixels-per-step",
+    type=click.IntRange(min=1),
+    default=224,
+    show_default=True,
+    metavar="N",
+    help="Of insertion-deletion.",
+)
+@click.option(
+    "--regions",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="For localisation: labelled objects as a COCO file, a folder of Pascal VOC files, or a "
+    "folder of mask images named like the photographs.",
+)
+@click.option(
+    "--region-origin",
+    type=click.IntRange(0, 1),
+    default=1,
+    show_default=True,
+    help="What Pascal VOC files call the upper left pixel: 1, or 0 as ImageNet's do.",
+)
+@click.option("--region-boxes", is_flag=True, help="Of a COCO file, take the boxes alone.")
 @click.option(
     "--orders",
     callback=names,
@@ -260,7 +305,8 @@ def run(out: Path | None, as_json: bool, counterexamples: Path | None, **options
     """Measure how much of each method's map lies where the model provably cannot see.
 
     Writes results.json and report.html into the output folder and prints a table. Without
-    options it audits EfficientNet-Lite0 on embedded photographs. --checks adds sanity checks: does
+    options it audits EfficientNet-Lite0 on embedded photographs. --checks adds metrics: what do
+    Average Drop, ADCC, insertion and deletion and others say of the maps? And sanity checks: does
     the map depend on the model's parameters, on its labels, on the class? And invariance: does an
     explainer keep what its own definition promises? Their verdicts stand in the report and do not
     change the exit code.
@@ -269,12 +315,12 @@ def run(out: Path | None, as_json: bool, counterexamples: Path | None, **options
 
     from camaudit.audit.allocator import keep_freed_memory
     from camaudit.audit.run import run_audit
-    from camaudit.audit.settings import Settings
+    from camaudit.audit.settings import settings_with_protocol
     from camaudit.console import ConsoleProgress, print_table
     from camaudit.report.html import render
     from camaudit.report.writing import check_writable, write_run
 
-    settings = Settings(**options)
+    settings = settings_with_protocol(**options)
     folder = out or Path("reports") / _slug(settings.subject_name)
     check_writable(folder)
     keep_freed_memory()

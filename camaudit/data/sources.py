@@ -25,7 +25,7 @@ from pathlib import Path
 from camaudit.data.folders import Collection, Photo, Skipped, printable, scan
 from camaudit.data.images import read_file
 from camaudit.data.labels import imagenet_wnids
-from camaudit.errors import ImageError, MissingExtraError, UsageError
+from camaudit.errors import ImageError, UsageError
 
 __all__ = ["IMAGENET_LICENCE", "UNDERSTOOD", "UNKNOWN_LICENCE", "PhotoSource", "open_source"]
 
@@ -66,7 +66,6 @@ def open_source(
             ImageNet's.
         UsageError: for a ground truth or synsets file that is needed and missing, is not needed,
             or is in none of the forms above.
-        MissingExtraError: for a `meta.mat` where SciPy is not installed.
     """
     collection = scan(folder)
     if synsets is not None and ground_truth is None:
@@ -203,13 +202,8 @@ def _read_synsets(path: Path) -> dict[int, str]:
 
 
 def _from_mat(path: Path) -> dict[int, str]:
-    try:
-        from scipy.io import loadmat  # type: ignore[import-untyped, unused-ignore]
-    except ImportError as error:
-        raise MissingExtraError(
-            "reading meta.mat needs SciPy, which is not installed; install it with: pip install "
-            '"camaudit[demo]", or pass a text of WordNet ids'
-        ) from error
+    from scipy.io import loadmat  # late: only this reader needs it
+
     try:
         table = loadmat(io.BytesIO(read_file(path)), squeeze_me=True)["synsets"]
         pairs = [(int(row["ILSVRC2012_ID"]), str(row["WNID"])) for row in table]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from camaudit.errors import UsageError
-from camaudit.maps import minmax
+from camaudit.maps import constant, minmax
 from camaudit.types import DeadZoneFigures, Status
 
 __all__ = ["dead_zone_figures", "dead_zone_mass"]
@@ -50,7 +50,7 @@ def dead_zone_figures(maps: Tensor, scored: Tensor) -> list[DeadZoneFigures]:
     columns = (
         dead_zone_mass(maps, scored),
         dead_zone_mass(maps, scored, p=2),
-        dead_zone_mass(minmax(maps), scored),
+        dead_zone_mass(minmax(maps), scored).masked_fill(constant(maps), torch.nan),
     )
     figures = []
     for row, values in enumerate(zip(*(column.tolist() for column in columns), strict=True)):

@@ -9,7 +9,7 @@ from PIL import Image
 from camaudit.data.building import build_stack_mix
 from camaudit.data.labels import imagenet_wnids
 from camaudit.data.sources import IMAGENET_LICENCE, UNKNOWN_LICENCE, open_source
-from camaudit.errors import ImageError, MissingExtraError, UsageError
+from camaudit.errors import ImageError, UsageError
 from tests.data.sets import build, options, photographs
 
 WNIDS = imagenet_wnids()
@@ -81,7 +81,8 @@ def test_the_devkits_ids_need_their_synsets(flat, tmp_path):
 
 
 def test_the_devkits_meta_mat(flat, tmp_path):
-    io = pytest.importorskip("scipy.io", reason="SciPy is not installed")
+    from scipy import io
+
     order = devkit_order()
     kinds = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O"), ("num_children", "O")]
     table = np.zeros((1860,), dtype=kinds)
@@ -96,14 +97,6 @@ def test_the_devkits_meta_mat(flat, tmp_path):
     (tmp_path / "meta.mat").write_bytes(b"MATLAB 5.0 no more")
     with pytest.raises(UsageError, match=r"not the devkit's meta\.mat"):
         open_source(flat, ground_truth=truth, synsets=tmp_path / "meta.mat")
-
-
-def test_without_scipy(flat, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "scipy.io", None)
-    (tmp_path / "t.txt").write_text("1\n2\n3\n4")
-    (tmp_path / "meta.mat").write_bytes(b"x")
-    with pytest.raises(MissingExtraError, match=r"camaudit\[demo\]"):
-        open_source(flat, ground_truth=tmp_path / "t.txt", synsets=tmp_path / "meta.mat")
 
 
 @pytest.mark.parametrize(

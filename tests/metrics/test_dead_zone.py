@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from camaudit.errors import UsageError
+from camaudit.maps import upsample
 from camaudit.metrics.dead_zone import dead_zone_figures, dead_zone_mass
 from camaudit.types import Status
 from tests.references.cams import reference_minmax, reference_mu
@@ -107,3 +108,13 @@ def test_bad_arguments() -> None:
         dead_zone_mass(torch.ones(1, 5, 6), torch.zeros_like(MASK))
     with pytest.raises(UsageError, match="not defined"):
         dead_zone_mass(torch.ones(1, 5, 6), MASK, p=0)
+
+
+def test_rounding_of_an_upsampled_constant_map_is_not_stretched() -> None:
+    maps = upsample(torch.full((1, 7, 7), 0.3, dtype=torch.float64), (33, 64))
+    assert maps.amax() > maps.amin()  # bilinear weights do not sum to 1 exactly
+    scored = torch.zeros(33, 64, dtype=torch.bool)
+    scored[20:] = True
+    (figures,) = dead_zone_figures(maps, scored)
+    assert figures.mu_l1 == pytest.approx(13 / 33)
+    assert figures.mu_l1_minmax is None

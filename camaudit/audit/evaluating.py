@@ -1,0 +1,148 @@
+"""The metrics of an audit: confidence, ADCC, insertion and deletion, localisation and others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from camaudit.audit.loop import Progress, batch_tensor
+from camaudit.audit.settings import Settings
+from camaudit.audit.subject import Subject, WalledSubject
+from camaudit.cut import Cut, cut_at
+from camaudit.data.regions import read_regions, regions_of
+from camaudit.data.stack_mix import StackImage
+from camaudit.engine import prepare
+from camaudit.evaluation.options import Options
+from camaudit.evaluation.outcomes import Missing
+from camaudit.evaluation.protocols import protocol
+from camaudit.evaluation.run import evaluate
+from camaudit.methods import method_call
+from camaudit.metrics.catalogue import METRICS
+from camaudit.walls import WalledModel
+
+__all__ = ["MetricFindings", "audit_metrics"]
+
+
+@dataclass(frozen=True, eq=False)
+class MetricFindings:
+    """What the metrics of a run found; `metrics` is results.json's, without timings."""
+
+    metrics: dict[str, Any]
+    seconds: dict[str, float]
+    warnings: tuple[str, ...]
+
+    def values(
+        self, metric: str, method: str, group: tuple[str, ...]
+    ) -> tuple[float | None, ...] | None:
+        """One row, of Win % that among a `group`; None where it was not measured."""
+        rivals = self.metrics["settings"]["rivals"]
+        for row in self.metrics["rows"]:
+            if (row["metric"], row["method"]) != (metric, method):
+                continue
+            if row["rivals"] is None or not rivals or tuple(rivals[row["rivals"]]) == group:
+                return tuple(row["values"])
+        return None
+
+    @property
+    def empty(self) -> bool:
+        """Whether no metric has a value for any method."""
+        return not any(row["mean"]["n"] for row in self.metrics["rows"])
+
+    @property
+    def failed(self) -> bool:
+        """Whether any method failed on any image."""
+        return any(one["outcome"] == Missing.ERROR for one in self.metrics["remarks"])
+
+
+def audit_metrics(
+    settings: Settings,
+    subject: Subject,
+    images: Sequence[StackImage],
+    methods: Sequence[str],
+    costly_images: int,
+    progress: Progress,
+) -> MetricFindings:
+    """Run the metric checks of the settings on the subject's model, or on its walled one.
+
+    `costly_images` is how many images the methods take that run the model many times an image.
+    Raises the errors of :func:`camaudit.evaluation.run.evaluate` and of
+    :func:`camaudit.data.regions.read_regions`.
+    """
+    calls = [method_call(name) for name in methods]
+    batch = batch_tensor(subject, images)
+    divided = _divided(settings, subject, batch[:1])
+    regions, notes = _regions(settings, images, batch)
+    found = evaluate(
+        divided,
+        batch,
+        methods=calls,
+        forwards=prepare(divided, batch[:1], settings.engine),
+        options=_options(settings),
+        regions=regions,
+        black=_black(subject, batch),
+        costly_images=costly_images,
+        batch_size=settings.batch_size,
+        progress=progress,
+    )
+    families = {call.label: call.info.family for call in calls}
+    infos = {name: vars(METRICS[name].info) for name in dict.fromkeys(r.metric for r in found.rows)}
+    plain = {
+        **found.to_dict(),
+        "on": settings.metrics_on,
+        "families": families,
+        "infos": {name: _finite(info) for name, info in infos.items()},
+    }
+    slow = [call.label for call in calls if call.info.many_passes]
+    if slow and costly_images < len(images):
+        notes = (
+            *notes,
+            f"{', '.join(slow)} had their metrics taken on {costly_images} of {len(images)} "
+            "images, because they run the model many times an image; --perturbation-images "
+            f"{len(images)} takes all",
+        )
+    seconds = {name: round(value, 3) for name, value in found.seconds.items()}
+    return MetricFindings(plain, seconds, notes)
+
+
+def _options(settings: Settings) -> Options:
+    """The options of the settings; Win % is taken within the tables of a protocol."""
+    if settings.protocol is None:
+        return settings.metrics
+    groups = dict.fromkeys(protocol(settings.protocol).rivals)
+    return replace(settings.metrics, rivals=tuple(groups))
+
+
+def _divided(settings: Settings, subject: Subject, example: Tensor) -> Cut | WalledModel:
+    if settings.metrics_on == "walled" and isinstance(subject, WalledSubject):
+        return subject.walled
+    with torch.no_grad():
+        return cut_at(subject.model, subject.layer, example)
+
+
+def _regions(
+    settings: Settings, images: Sequence[StackImage], batch: Tensor
+) -> tuple[Tensor | None, tuple[str, ...]]:
+    if settings.regions is None:
+        return None, ()
+    height, width = batch.shape[-2:]
+    read = read_regions(
+        settings.regions, origin=settings.region_origin, boxes_only=settings.region_boxes
+    )
+    masks, notes = regions_of(read, images, size=(height, width))
+    return torch.from_numpy(masks), notes
+
+
+def _black(subject: Subject, batch: Tensor) -> Tensor:
+    """The value of a black pixel by channel, in standardised units."""
+    mean, std = subject.normalisation.mean, subject.normalisation.std
+    return torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).to(batch)
+
+
+def _finite(info: dict[str, Any]) -> dict[str, Any]:
+    """Plain JSON values: an infinite end of a range is None."""
+    unbounded = (float("inf"), float("-inf"))
+    return {key: None if value in unbounded else value for key, value in info.items()}

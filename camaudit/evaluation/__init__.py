@@ -1,0 +1,1 @@
+"""Metrics of many methods on one model: shared passes, values, comparisons and protocols."""
