@@ -51,6 +51,15 @@ def methods() -> None:
         click.echo(methods_listing())
 
 
+@cli.command()
+def metrics() -> None:
+    """List the metrics of maps with direction, range, cost and paper, and the protocols."""
+    from camaudit.console import metrics_listing
+
+    with reader_may_leave():
+        click.echo(metrics_listing())
+
+
 @cli.group()
 def data() -> None:
     """Build, fetch and check data sets."""

@@ -1,4 +1,4 @@
-"""What the terminal shows beside the results: progress with an ETA, and the list of methods."""
+"""What the terminal shows beside the results: progress with an ETA, methods and metrics."""
 
 from __future__ import annotations
 
@@ -17,15 +17,25 @@ from rich.progress import (
 )  # fmt: skip
 from rich.table import Table
 
+from camaudit.evaluation.options import CHECKS
+from camaudit.evaluation.protocols import PROTOCOLS
 from camaudit.methods import METHODS, STANDARD, method_names, options_listing
+from camaudit.metrics.catalogue import METRICS, MetricInfo
 from camaudit.report.data_sets import data_tables
 from camaudit.report.invariance_table import invariance_tables
+from camaudit.report.metrics_terminal import metrics_tables
 from camaudit.report.sanity_table import sanity_tables
 from camaudit.report.table import print_tables, terminal_table
 from camaudit.report.theory_tables import claims_table, mu_tables
 from camaudit.types import Results
 
-__all__ = ["ConsoleProgress", "methods_listing", "print_claims", "print_table"]
+__all__ = [
+    "ConsoleProgress",
+    "methods_listing",
+    "metrics_listing",
+    "print_claims",
+    "print_table",
+]
 
 _SECONDS_BETWEEN_LINES = 30.0
 
@@ -92,15 +102,20 @@ class ConsoleProgress:
 def print_table(results: Results) -> None:
     """The results' table on stdout; a terminal narrower than 80 columns wraps its lines.
 
-    Where data sets were audited, the table of these follows, then one for each sanity check and
-    those of the invariance check; where only such checks were run there is no other.
+    Where data sets were audited, the table of these follows, then those of the metrics and of a
+    protocol's claims, one for each sanity check and those of the invariance check; where only such
+    checks were run there is no other.
     Raises BrokenPipeError where nobody reads stdout any more.
     """
     print_tables(lambda width: _tables(results, width))
 
 
 def _tables(results: Results, width: int) -> list[Table]:
-    checks = [*sanity_tables(results, width=width), *invariance_tables(results)]
+    checks = [
+        *metrics_tables(results, width=width),
+        *sanity_tables(results, width=width),
+        *invariance_tables(results),
+    ]
     zone = [terminal_table(results, width=width)] if results.summary or not checks else []
     return [*zone, *data_tables(results, width=width), *checks]
 
@@ -128,3 +143,38 @@ def methods_listing() -> str:
             f"{'':<{width}}{paper}",
         ]
     return "\n".join(lines)
+
+
+def metrics_listing() -> str:
+    """Every registered metric by check, then the protocols with their tables, as plain text."""
+    width = max(map(len, METRICS)) + 4
+    lines = [
+        "Metrics by the check under --checks that computes them. m: the min-max map; Y, O: the "
+        "class's",
+        "probability for the image and for x⊙m. Cost: passes of the model for an image and a "
+        "method.",
+    ]
+    for check in CHECKS:
+        lines += ["", check]
+        for name, entry in METRICS.items():
+            if entry.info.check == check:
+                lines += [
+                    f"{'  ' + name:<{width}}{entry.info.formula}",
+                    f"{'':<{width}}{_range(entry.info)}; cost: {entry.info.cost}",
+                    f"{'':<{width}}{entry.info.paper}",
+                ]
+    lines += ["", "protocols: --protocol NAME runs all tables but a transformer's, NAME:TABLE one"]
+    lines += [
+        f"  {entry.name}:{table.key}  {table.title} ({len(table.methods)} methods; "
+        f"{', '.join(table.checks)})"
+        for entry in PROTOCOLS.values()
+        for table in entry.tables
+    ]
+    return "\n".join(lines)
+
+
+def _range(info: MetricInfo) -> str:
+    """Which way is better, the ends of the range and the unit."""
+    better = {"none": "neither way is better"}.get(info.direction, f"{info.direction} is better")
+    low, high = (f"{end:g}".replace("-", "−").replace("inf", "∞") for end in (info.low, info.high))
+    return f"{better}, {low} to {high}{' ' * bool(info.unit)}{info.unit}"

@@ -22,7 +22,9 @@ from safetensors.torch import save_file
 from camaudit import cli as cli_module
 from camaudit.cli import _run, cli
 from camaudit.errors import AuditError
+from camaudit.evaluation.protocols import PROTOCOLS, protocol
 from camaudit.methods import METHODS, STANDARD, method_names
+from camaudit.metrics.catalogue import METRICS
 from tests.subjects import photograph
 
 Command = Callable[..., tuple[int, str, str]]
@@ -493,6 +495,19 @@ def test_methods_lists_every_method_with_paper_and_cost() -> None:
             assert text in listing
 
 
+def test_metrics_lists_every_metric_by_check_and_every_table() -> None:
+    listing = CliRunner().invoke(cli, ["metrics"]).output
+    for name, entry in METRICS.items():
+        info = entry.info
+        for text in (f"\n\n{info.check}\n", f"\n  {name} ", info.paper, info.cost, info.formula):
+            assert text in listing
+    assert "lower is better, 0 to 100 %" in listing
+    assert "higher is better, −∞ to ∞ logit" in listing
+    specs = re.findall(r"^  (\S+:\S+)  ", listing, flags=re.MULTILINE)
+    assert len(specs) == sum(len(entry.tables) for entry in PROTOCOLS.values())
+    assert all(protocol(spec).tables[0].title in listing for spec in specs)
+
+
 def test_help_documents_every_option() -> None:
     text = CliRunner().invoke(cli, ["run", "--help"]).output
     assert isinstance(cli_module.run, object)
@@ -552,6 +567,6 @@ def test_an_unknown_check_is_named_before_anything_is_loaded(
 ) -> None:
     code, _, err = command(checks="mprt,sanity", wall=None)
     assert code == 2
-    assert "expected checks among dead-zone, mprt, emprt, smprt, random-logit" in err
+    assert "expected checks among dead-zone, confidence, adcc, insertion-deletion" in err
     assert "'sanity'" in err
     assert not (tmp_path / "out").exists()

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from camaudit import console as console_module
-from camaudit.console import ConsoleProgress, methods_listing
+from camaudit.console import ConsoleProgress, methods_listing, metrics_listing
+from camaudit.evaluation.options import CHECKS
 from camaudit.methods import METHODS
 
 
@@ -46,3 +47,9 @@ def test_a_terminal_gets_a_bar() -> None:
 
 def test_the_listing_has_a_paragraph_a_method() -> None:
     assert len(methods_listing().split("\n\n")) == len(METHODS) + 1
+
+
+def test_the_metrics_have_a_paragraph_a_check_and_one_of_protocols() -> None:
+    parts = [part.split("\n")[0] for part in metrics_listing().split("\n\n")]
+    assert parts[1:-1] == list(CHECKS)
+    assert parts[-1].startswith("protocols")

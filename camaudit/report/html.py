@@ -18,6 +18,8 @@ from camaudit.report.gallery import GalleryImage, legend_uri
 from camaudit.report.gate import gate_view
 from camaudit.report.heatmaps import heat_scale
 from camaudit.report.invariance import invariance_view
+from camaudit.report.metrics import metrics_view
+from camaudit.report.metrics_protocol import protocol_view
 from camaudit.report.panels import panels
 from camaudit.report.sanity import sanity_view
 from camaudit.report.sanity_pictures import SanityPicture
@@ -40,7 +42,7 @@ def render(
     *,
     check: str | None = None,
 ) -> str:
-    """The report as the text of one HTML file: dead-zone audit, sanity checks and invariance.
+    """The report as the text of one HTML file: dead zone, metrics, sanity checks and invariance.
 
     Every value is escaped. The page's Content-Security-Policy forbids every request and admits
     only the styles and the script whose hashes it names. `check` picks one check where the
@@ -58,10 +60,19 @@ def render(
     summary = select_check(results, check)
     sanity, invariance = sanity_view(results, pictures), invariance_view(results)
     gate = gate_view(results.gate) if "decision" in results.gate else None
-    zone = bool(summary) or not (sanity or invariance)
-    parts = {"dead-zone audit": zone, "sanity checks": sanity, "invariance tests": invariance}
+    metrics, protocol = metrics_view(results, summary), protocol_view(results)
+    zone = bool(summary) or not (sanity or invariance or metrics or protocol)
+    parts = {
+        "dead-zone audit": zone,
+        "metrics": metrics,
+        "repeated protocol": protocol,
+        "sanity checks": sanity,
+        "invariance tests": invariance,
+    }
+    measured = metrics or protocol
     styles = ["report.css"]
-    styles += ["theory.css"] if sanity or invariance or gate else []
+    styles += ["theory.css"] if sanity or invariance or gate or measured else []
+    styles += ["metrics.css"] if measured else []
     styles += ["sanity.css"] if sanity else []
     styles += ["invariance.css"] if invariance else []
     styles += ["gate.css"] if gate else []
@@ -69,6 +80,8 @@ def render(
         view=report_view(results, check=check),
         name=figures.joined([name for name, there in parts.items() if there]),
         zone=zone,
+        metrics=metrics,
+        protocol=protocol,
         sanity=sanity,
         invariance=invariance,
         gate=gate,
