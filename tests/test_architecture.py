@@ -74,7 +74,10 @@ ALLOWED: dict[str, set[str]] = {
         "methods", "types",
     },
     "pytest_plugin": {"testing"},
-    "console": {"methods", "report", "types"},
+    "console": {
+        "methods", "metrics.catalogue", "evaluation.options", "evaluation.protocols", "report",
+        "types",
+    },
     "cli": {"", "errors", "types", "commands", "console", "audit", "report"},
     "__main__": {"cli"},
     "": set(),

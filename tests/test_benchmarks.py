@@ -18,12 +18,14 @@ from click.testing import CliRunner, Result
 from torch import nn
 
 from camaudit.cut import cut_at
-from camaudit.engine import Engine
+from camaudit.engine import Engine, prepare
 from tests.benchmarks import command, worker
 from tests.benchmarks.card import Card
 from tests.benchmarks.cases import CASES, Case, Target
 from tests.benchmarks.contests import GRADIENT_AND_EIGEN, SEVEN, methods_contest, torchcam_contest
 from tests.benchmarks.memory import FlatCost, Peaks
+from tests.benchmarks.metrics import SEVEN as SEVEN_OF_METRICS
+from tests.benchmarks.metrics import Subject, metrics_contest
 from tests.benchmarks.pairs import Pair
 from tests.benchmarks.record import FORMAT, failed, measured, read, save
 from tests.benchmarks.reduced import Reduced
@@ -380,6 +382,8 @@ def test_the_targets_are_the_published_ones() -> None:
         "flat-cost": 1.15,
         "mprt-vgg16": 5,
         "mprt-ten-methods": 1.5,
+        "metrics-lite0": 3,
+        "metrics-vgg16": 3,
     }
 
 
@@ -441,6 +445,24 @@ def test_the_torchcam_contest_compares_equal_maps(pair: Pair) -> None:
     outcome = torchcam_contest(pair).run(Setting(rounds=1))
     assert outcome.figures["map_difference"] <= 1e-4
     assert outcome.figures["weight_difference"] <= 1e-5
+
+
+def test_the_metrics_contest_compares_equal_figures(pair: Pair) -> None:
+    images = torch.cat([pair.image, pair.image.flip(-1)])
+    with torch.no_grad():
+        targets = pair.theirs(images).argmax(dim=1)
+    forwards = prepare(pair.divided, images[:1], Engine())
+    subject = Subject(pair.divided, pair.theirs, pair.layer, images, targets, forwards)
+    contest = metrics_contest(subject, SEVEN_OF_METRICS, pixels_per_step=128)
+    assert contest.details["given"] == ["augmentedgradcam++", "scorecam++"]
+    theirs, ours = contest.peer(), contest.ours()
+    figures = contest.compare(theirs, ours)
+    assert len(theirs) == 7 * 7
+    assert figures["map_difference"] <= 1e-3, figures
+    theirs["deletion-auc", "gradcam"][1] += 0.01
+    assert contest.compare(theirs, ours)["map_difference"] > 5e-3
+    theirs["coherency", "scorecam++"][0] = float("nan")
+    assert contest.compare(theirs, ours)["map_difference"] == float("inf")
 
 
 @pytest.mark.parametrize("limit", [1e-9, 60.0])

@@ -24,7 +24,10 @@ from camaudit.methods import method_call
 from camaudit.metrics.catalogue import METRICS
 from camaudit.walls import WalledModel
 
-__all__ = ["MetricFindings", "audit_metrics"]
+__all__ = ["MetricFindings", "audit_metrics", "labelled"]
+
+#: Labelled regions (N×H×W, bool; None where none are asked for) and notes on them.
+Labels = tuple[Tensor | None, tuple[str, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,24 +68,26 @@ def audit_metrics(
     methods: Sequence[str],
     costly_images: int,
     progress: Progress,
+    *,
+    regions: Labels,
 ) -> MetricFindings:
     """Run the metric checks of the settings on the subject's model, or on its walled one.
 
-    `costly_images` is how many images the methods take that run the model many times an image.
-    Raises the errors of :func:`camaudit.evaluation.run.evaluate` and of
-    :func:`camaudit.data.regions.read_regions`.
+    `costly_images` is how many images the methods take that run the model many times an image;
+    `regions` are those of :func:`labelled`. Raises the errors of
+    :func:`camaudit.evaluation.run.evaluate`.
     """
     calls = [method_call(name) for name in methods]
     batch = batch_tensor(subject, images)
     divided = _divided(settings, subject, batch[:1])
-    regions, notes = _regions(settings, images, batch)
+    masks, notes = regions
     found = evaluate(
         divided,
         batch,
         methods=calls,
         forwards=prepare(divided, batch[:1], settings.engine),
         options=_options(settings),
-        regions=regions,
+        regions=masks,
         black=_black(subject, batch),
         costly_images=costly_images,
         batch_size=settings.batch_size,
@@ -105,7 +110,7 @@ def audit_metrics(
             f"{len(images)} takes all",
         )
     seconds = {name: round(value, 3) for name, value in found.seconds.items()}
-    return MetricFindings(plain, seconds, notes)
+    return MetricFindings(plain, seconds, (*notes, *found.notes))
 
 
 def _options(settings: Settings) -> Options:
@@ -123,12 +128,14 @@ def _divided(settings: Settings, subject: Subject, example: Tensor) -> Cut | Wal
         return cut_at(subject.model, subject.layer, example)
 
 
-def _regions(
-    settings: Settings, images: Sequence[StackImage], batch: Tensor
-) -> tuple[Tensor | None, tuple[str, ...]]:
+def labelled(settings: Settings, images: Sequence[StackImage]) -> Labels:
+    """The labelled regions of the images, where the settings name some.
+
+    Raises :class:`UsageError` as :func:`camaudit.data.regions.read_regions` and `regions_of` do.
+    """
     if settings.regions is None:
         return None, ()
-    height, width = batch.shape[-2:]
+    height, width = images[0].pixels.shape[:2]
     read = read_regions(
         settings.regions, origin=settings.region_origin, boxes_only=settings.region_boxes
     )

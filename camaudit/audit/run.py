@@ -9,7 +9,7 @@ from typing import Any
 
 import camaudit
 from camaudit.audit.clock import Clock
-from camaudit.audit.evaluating import MetricFindings, audit_metrics
+from camaudit.audit.evaluating import MetricFindings, audit_metrics, labelled
 from camaudit.audit.foreign import foreign_methods
 from camaudit.audit.images import AuditImages, audit_images, data_size, open_data
 from camaudit.audit.invariance import InvarianceFindings, audit_invariance, foreign_explainers
@@ -143,6 +143,7 @@ def _audited(
             images = audit_images(settings, frame, data)
         else:
             images = AuditImages(tensor_images(given)[: settings.num_images])
+        regions = labelled(settings, images.images)  # a wrong file is refused before the work
     found = _Found(settings, subject, images, methods, clock, given is not None)
     if isinstance(subject, WalledSubject):
         progress.stage("verifying the dead zone")
@@ -156,7 +157,7 @@ def _audited(
         costly = images.first(settings.perturbation_count)
         with clock.measure("metrics"):
             found.metrics = audit_metrics(
-                settings, subject, images.images, methods, costly, progress
+                settings, subject, images.images, methods, costly, progress, regions=regions
             )
     if settings.sanity_checks:
         with clock.measure("sanity"):
@@ -257,8 +258,9 @@ def _protocol(found: _Found, name: str) -> dict[str, Any]:
         if found.metrics is not None and metric in METRICS:
             return found.metrics.values(metric, method, group)
         records = [] if found.loop is None else found.loop.records
-        row = [getattr(record, metric, None) for record in records if record.method == method]
-        return row or None
+        known = {one.image: getattr(one, metric, None) for one in records if one.method == method}
+        # None too for an image that the method was not run on: all rows are of the same images
+        return [known.get(image.id) for image in found.images.images] if known else None
 
     return protocol_tables(protocol(name), values, seed=found.settings.seed)
 

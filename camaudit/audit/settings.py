@@ -201,8 +201,25 @@ class Settings:
                 "the check localisation and --regions belong together: it compares maps with "
                 "labelled boxes or masks of the objects"
             )
+        self._check_unused()
         if self.protocol is not None:
             self._check_protocol(self.protocol)
+
+    def _check_unused(self) -> None:
+        """Options of metrics that nothing asked for would read."""
+        masked = {"confidence", "adcc"} & set(self.checks)
+        lacking = {
+            "--metrics-on walled": self.metrics_on == "walled" and not self.metric_checks,
+            "--mask-baseline black": self.mask_baseline == "black" and not masked,
+            "--region-origin 0": self.region_origin == 0 and self.regions is None,
+            "--region-boxes": self.region_boxes and self.regions is None,
+        }
+        wrong = [name for name, unused in lacking.items() if unused]
+        if wrong:
+            raise UsageError(
+                f"{', '.join(wrong)}: no check reads that here; leave it out, or add the check "
+                "that does (a metric, confidence or adcc, localisation)"
+            )
 
     def _check_protocol(self, name: str) -> None:
         wanted = protocol(name)

@@ -14,7 +14,7 @@ from camaudit.maps import constant, minmax, upsample
 from camaudit.sanity.explain import Explainer, explain
 from camaudit.sanity.outcomes import Outcome
 
-__all__ = ["Explainer", "Maps", "NoMaps", "explained"]
+__all__ = ["Explainer", "Maps", "NoMaps", "explained", "explained_each"]
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,34 @@ def explained(method: Explainer, seen: Capture, *, seed: int) -> Maps | NoMaps:
     if found.maps is None:
         missing = found.outcome is Outcome.NOT_APPLICABLE
         return NoMaps(Missing.NOT_APPLICABLE if missing else Missing.ERROR, found.message or "")
-    finite = torch.isfinite(found.maps).flatten(1).all(dim=1)
-    flat = constant(found.maps)  # before upsampling, which adds rounding to what it was
-    maps = upsample(found.maps.double(), seen.size)
-    maps = torch.where(flat[:, None, None], found.maps[:, :1, :1].double(), maps)
+    if 0 in found.maps.shape:
+        shape = tuple(found.maps.shape)
+        return NoMaps(Missing.ERROR, f"expected maps N×h×w with pixels; got the shape {shape}")
+    raw = found.maps.to(seen.images.device)
+    finite = torch.isfinite(raw).flatten(1).all(dim=1)
+    flat = constant(raw)  # before upsampling, which adds rounding to what it was
+    maps = upsample(raw.double(), seen.size)
+    maps = torch.where(flat[:, None, None], raw[:, :1, :1].double(), maps)
     reasons = tuple(
         Missing.NOT_FINITE if not good else Missing.CONSTANT if same else None
         for good, same in zip(finite.tolist(), flat.tolist(), strict=True)
     )
     return Maps(maps, reasons)
+
+
+def explained_each(
+    method: Explainer, seen: Capture, *, seed: int
+) -> tuple[Tensor, dict[int, NoMaps]]:
+    """Maps (N×H×W) of a capture, NaN for an image that has none, and why those rows have none.
+
+    Where `method` fails on the batch it runs image by image, so that one spoils itself alone.
+    """
+    found = explained(method, seen, seed=seed)
+    if isinstance(found, Maps):
+        return found.maps, {}
+    if len(seen) == 1:
+        blank = seen.images.new_full((1, *seen.size), torch.nan, dtype=torch.float64)
+        return blank, {0: found}
+    parts = [explained_each(method, seen.rows(row, row + 1), seed=seed) for row in range(len(seen))]
+    failed = {row: why[0] for row, (_, why) in enumerate(parts) if why}
+    return torch.cat([maps for maps, _ in parts]), failed

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from camaudit.capture import Capture
 from camaudit.evaluation.cells import Cells
-from camaudit.evaluation.explained import Explainer, Maps, NoMaps, explained
+from camaudit.evaluation.explained import Explainer, Maps, explained_each
 from camaudit.evaluation.options import Options
 from camaudit.evaluation.outcomes import Missing
 from camaudit.evaluation.passes import Passes, logit_of, probability_of
@@ -47,12 +47,11 @@ def measure(
             passes.add("masked", len(shown))
         else:
             logits = passes(shown)
-    finite = torch.isfinite(logits).all(dim=1)
-    kept = probability_of(torch.where(finite[:, None], logits, 0), seen.targets)
-    drops = torch.where(finite, average_drop(full, kept), torch.nan)
+    kept = probability_of(logits, seen.targets)
+    drops = average_drop(full, kept)
     cells.put("average-drop", method.label, start, drops, found.reasons)
     if "confidence" in options.checks:
-        rises = torch.where(finite, increase_in_confidence(full, kept), torch.nan)
+        rises = increase_in_confidence(full, kept)
         cells.put("increase-in-confidence", method.label, start, rises, found.reasons)
         with passes.of("map taken out"):
             hidden = masked_images(seen.images, 1 - found.weights, baseline=black)
@@ -67,7 +66,7 @@ def put_wins(cells: Cells, labels: list[str], options: Options) -> None:
     """Win % within each group of rivals; a group of one has none (not applicable)."""
     for number, group in enumerate(options.rivals or (tuple(labels),)):
         if len(group) > 1:
-            _wins(cells, group, number)
+            _wins(cells, group, number, options.tie)
             continue
         for label in group:
             cells.missing(
@@ -76,7 +75,7 @@ def put_wins(cells: Cells, labels: list[str], options: Options) -> None:
             )  # fmt: skip
 
 
-def _wins(cells: Cells, group: tuple[str, ...], number: int) -> None:
+def _wins(cells: Cells, group: tuple[str, ...], number: int, tie: float) -> None:
     """Shares over the images that every rival was run on, so that they sum to 100.
 
     An image is not won by a method that has no map there: its share is 0. A method that has none
@@ -92,14 +91,15 @@ def _wins(cells: Cells, group: tuple[str, ...], number: int) -> None:
         ],
         dtype=torch.float64,
     )  # fmt: skip
-    shares = win(drops)
+    shares = win(drops, tolerance=tie)
     contested = shares.isfinite().any(dim=0)
     for label, row, own in zip(group, shares, drops, strict=True):
+        given = [why if run else Missing.NOT_RUN
+                 for why, run in zip(reasons[label], together, strict=True)]  # fmt: skip
         if bool(own[contested].isfinite().any()):
             row = torch.where(contested, row.nan_to_num(nan=0.0), torch.nan)
-            given = [None if run else Missing.NOT_RUN for run in together]
-        else:
-            given = reasons[label]
+            shared = contested.tolist()
+            given = [None if won else why for won, why in zip(shared, given, strict=True)]
         cells.put("win", label, 0, row, given, rivals=number)
 
 
@@ -112,17 +112,16 @@ def _adcc(
     options: Options,
     drops: Tensor,
 ) -> None:
-    """ADCC and its parts; where the masked images have no maps, coherency has no value."""
+    """ADCC and its parts; where a masked image has no map, coherency has no value."""
     lit = map_complexity(found.maps)
     cells.put("map-complexity", method.label, start, lit, found.reasons)
-    second = explained(method, again, seed=options.seed)
-    if isinstance(second, NoMaps):
-        places = range(start, start + len(again))
-        cells.missing(
-            ["coherency", "adcc"], method.label, places, second.why,
-            f"on its own masked images: {second.message}",
-        )  # fmt: skip
-        return
-    agree = coherency(second.maps, found.maps)
+    maps, failed = explained_each(method, again, seed=options.seed)
+    agree = coherency(maps, found.maps)
     cells.put("coherency", method.label, start, agree, found.reasons)
     cells.put("adcc", method.label, start, adcc(agree, lit, drops), found.reasons)
+    for row, none in failed.items():
+        if found.reasons[row] is None:
+            cells.missing(
+                ["coherency", "adcc"], method.label, [start + row], none.why,
+                f"on its own masked images: {none.message}",
+            )  # fmt: skip

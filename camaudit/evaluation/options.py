@@ -37,6 +37,8 @@ class Options:
     noise: standard deviation of infidelity's perturbations, in standardised units.
     radius: of max-sensitivity's ball (largest change of a value), in standardised units.
     rivals: groups of methods that compete for Win %, each by itself; none for all in one group.
+    tie: percentage points of drop within which methods share a win; those of one formula differ by
+        the rounding of their maps, which would else decide.
     seed: of ties, perturbations, seeded methods and intervals.
     """
 
@@ -49,6 +51,7 @@ class Options:
     noise: float = 0.1
     radius: float = 0.02
     rivals: tuple[tuple[str, ...], ...] = ()
+    tie: float = 1e-3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -72,6 +75,8 @@ class Options:
             raise UsageError(
                 f"tolerance and seed must be 0 or more; got {self.tolerance} and {self.seed}"
             )
+        if not 0 <= self.tie < 100:
+            raise UsageError(f"tie must lie in [0, 100) percentage points; got {self.tie}")
         if not 0 < self.threshold <= 1:
             raise UsageError(f"threshold must lie in (0, 1]; got {self.threshold}")
 

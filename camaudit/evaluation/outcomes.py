@@ -71,7 +71,8 @@ class Evaluation:
     """Everything that an evaluation found; the schema of results.json describes it.
 
     `targets` are the explained classes and `probabilities` the model's for them, None for an image
-    without finite logits; `forwards` counts images that went through the model, by purpose.
+    without finite logits or of a model with a single class; `forwards` counts images that went
+    through the model, by purpose. `notes` are sentences for the reader of the run.
     """
 
     settings: dict[str, Any]
@@ -83,11 +84,12 @@ class Evaluation:
     forwards: dict[str, int]
     remarks: tuple[Remark, ...]
     seconds: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON object of results.json, without timings."""
+        """The JSON object of results.json, without timings and notes."""
         found = plain(asdict(self))
-        del found["seconds"]
+        del found["seconds"], found["notes"]
         for curve in found["curves"]:
             curve["images"] = {str(place): values for place, values in curve["images"].items()}
         result: dict[str, Any] = found

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from camaudit.capture import Capture
 from camaudit.evaluation.cells import Cells
-from camaudit.evaluation.explained import Explainer, Maps, NoMaps, explained
+from camaudit.evaluation.explained import Explainer, Maps, NoMaps, explained_each
 from camaudit.evaluation.options import Options
-from camaudit.evaluation.outcomes import Missing
 from camaudit.evaluation.passes import Passes, logit_of
 from camaudit.metrics.infidelity import (
     gaussian_noise,
@@ -60,22 +59,19 @@ class Perturbed:
         self, cells: Cells, method: Explainer, seen: Capture, found: Maps, moved: Tensor,
         start: int, seed: int,
     ) -> None:  # fmt: skip
-        waiting = iter(self.captures)
+        waiting, failed = iter(self.captures), dict[int, NoMaps]()
 
         def again(_images: Tensor) -> Tensor:
-            other = explained(method, next(waiting), seed=seed)
-            if isinstance(other, NoMaps):
-                raise _NoMapError(other.why, other.message)
-            return other.maps
+            maps, none = explained_each(method, next(waiting), seed=seed)
+            failed.update({row: why for row, why in none.items() if row not in failed})
+            return maps
 
-        try:
-            figures = max_sensitivity(again, seen.images, found.maps, moved)
-        except _NoMapError as error:
-            places = range(start, start + len(seen))
-            reason = f"on slightly changed images: {error}"
-            cells.missing(["max-sensitivity"], method.label, places, error.why, reason)
-            return
+        figures = max_sensitivity(again, seen.images, found.maps, moved)
         cells.put("max-sensitivity", method.label, start, figures, found.reasons)
+        for row, none in failed.items():
+            if found.reasons[row] is None:
+                reason = f"on slightly changed images: {none.message}"
+                cells.missing(["max-sensitivity"], method.label, [start + row], none.why, reason)
 
 
 def perturb(seen: Capture, options: Options, passes: Passes) -> Perturbed:
@@ -99,11 +95,3 @@ def perturb(seen: Capture, options: Options, passes: Passes) -> Perturbed:
         passes.add("sensitivity", len(seen) * options.samples)
         found = replace(found, moved=moved, captures=captures)
     return found
-
-
-class _NoMapError(Exception):
-    """The explainer has no map of a changed image."""
-
-    def __init__(self, why: Missing, message: str) -> None:
-        super().__init__(message)
-        self.why = why

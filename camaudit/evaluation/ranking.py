@@ -13,8 +13,8 @@ from camaudit.types import plain
 
 __all__ = ["comparison"]
 
-#: Parts of another metric, and one that is a comparison itself: no votes of their own.
-_PARTS = ("win", "coherency", "map-complexity", "road-morf", "road-lerf")
+#: Parts of another metric: no votes of their own.
+_PARTS = ("coherency", "map-complexity", "road-morf", "road-lerf")
 
 
 def comparison(rows: Sequence[Row], labels: Sequence[str], *, seed: int) -> dict[str, Any]:
@@ -27,6 +27,7 @@ def comparison(rows: Sequence[Row], labels: Sequence[str], *, seed: int) -> dict
     values: dict[str, dict[str, tuple[float | None, ...]]] = {}
     for row in rows:
         direction = METRICS[row.metric].info.direction
+        # Win % is a comparison itself
         if row.rivals is None and direction != "none" and any(v is not None for v in row.values):
             values.setdefault(row.metric, {})[row.method] = row.values
     if len(labels) < 2:
@@ -40,7 +41,9 @@ def comparison(rows: Sequence[Row], labels: Sequence[str], *, seed: int) -> dict
         "pairs": {
             name: [
                 plain(asdict(pair))
-                for pair in compare(table, direction=directions[name], seed=seed)
+                for pair in compare(
+                    table, direction=directions[name], seed=seed, widest=METRICS[name].info.widest
+                )
             ]
             for name, table in values.items()
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -76,8 +77,9 @@ def evaluate(
 
     For M methods and N images the passes are, beside those that the maps themselves take: N of
     the images; M·N masked ones and M·N with the map taken out (confidence); for ADCC the masked
-    ones' maps once more; for insertion and deletion 2·M·N·(steps − 1) + N + 1. A method without a
-    map on an image costs nothing there but its maps.
+    ones' maps once more; for insertion and deletion 2·M·N·(steps − 1) + N, and one a batch, less 2
+    wherever a method replaces the same pixels of an image as one before it. Where a method fails
+    it costs nothing but its maps.
 
     Raises :class:`UsageError` for what cannot be done, and
     :class:`camaudit.errors.DegenerateModelError` where no image has finite logits.
@@ -171,6 +173,7 @@ class _Run:
             forwards=dict(sorted(self.passes.counts.items())),
             remarks=self.cells.remarks(),
             seconds={name: nanoseconds / 1e9 for name, nanoseconds in self.spent.items()},
+            notes=self.passes.notes,
         )
 
     def _batch(self, start: int, stop: int) -> None:
@@ -189,8 +192,12 @@ class _Run:
             self._undecided(start, str(error))
             return
         self.passes.add("images", stop - start)
+        self.passes.classes = seen.logits.shape[1]
+        if self.given is not None and not self.targets:
+            _check_targets(self.given, self.passes.classes)
         self.targets += seen.targets.tolist()
-        self.probabilities += probability_of(seen.logits, seen.targets).tolist()
+        found = probability_of(seen.logits, seen.targets).tolist()
+        self.probabilities += [None if math.isnan(value) else value for value in found]
         shared = self._shared(seen, start)
         for method in self.methods:
             self._stage(f"{method.label}, images from {start + 1} of {len(self.images)}")
@@ -214,6 +221,7 @@ class _Run:
         for method in self.methods:
             if place < self._limit(method):
                 self.cells.missing(self.metrics, method.label, [place], Missing.ERROR, message)
+                self._advance(self._unit(method))
 
     def _limit(self, method: Explainer) -> int:
         return min(self.costly, len(self.images)) if _slow(method) else len(self.images)
@@ -239,8 +247,7 @@ class _Run:
             self.cells.missing(self.metrics, method.label, places, found.why, found.message)
         else:
             self._measure(method, shared, found)
-        if self.progress is not None:
-            self.progress.advance(count * self._unit(method))
+        self._advance(count * self._unit(method))
 
     def _measure(self, method: Explainer, shared: _Shared, found: Maps) -> None:
         label, checks, seed = method.label, self.options.checks, self.options.seed
@@ -285,6 +292,10 @@ class _Run:
         if self.progress is not None:
             self.progress.stage(text)
 
+    def _advance(self, work: int) -> None:
+        if self.progress is not None:
+            self.progress.advance(work)
+
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:
         started = time.perf_counter_ns()
@@ -302,6 +313,13 @@ def _slow(method: Explainer) -> bool:
     return bool(info is not None and info.many_passes)
 
 
+def _check_targets(targets: Tensor, classes: int) -> None:
+    """All of them with the first images: a wrong one must not end the run at its own."""
+    wrong = [target for target in targets.tolist() if not 0 <= target < classes]
+    if wrong:
+        raise UsageError(f"target classes must be 0 to {classes - 1}; got {wrong[:5]}")
+
+
 def _validate(
     images: Tensor,
     methods: Sequence[Explainer],
@@ -310,8 +328,10 @@ def _validate(
     regions: Tensor | None,
     black: Tensor | None,
 ) -> None:
-    if images.ndim != 4 or not len(images):
-        raise UsageError(f"expected images N×C×H×W, N ≥ 1; got shape {tuple(images.shape)}")
+    if images.ndim != 4 or not len(images) or not images.is_floating_point():
+        raise UsageError(
+            f"expected floating images N×C×H×W, N ≥ 1; got {images.dtype} {tuple(images.shape)}"
+        )
     labels = [method.label for method in methods]
     if not labels or len(set(labels)) < len(labels):
         raise UsageError(f"expected at least one method, each label once; got {labels}")

@@ -48,7 +48,10 @@ def _table(table: ProtocolTable, values: Values, seed: int) -> dict[str, Any]:
         for name, row in known.items():
             mean = bootstrap_mean([value for value in row if value is not None], seed=seed)
             rows.append({"metric": metric, "method": name, "mean": plain(asdict(mean))})
-        pairs = compare(known, direction=direction, seed=seed) if len(known) > 1 else []
+        pairs = []
+        if len(known) > 1:
+            widest = METRICS[metric].info.widest if metric in METRICS else 1.0  # μ is a share
+            pairs = compare(known, direction=direction, seed=seed, widest=widest)
         claims += _claims(
             [one for one in table.orderings if one.metric == metric], pairs, direction
         )

@@ -138,7 +138,12 @@ class Agreement:
 
 
 def compare(
-    values: Values, *, direction: Direction, seed: int, resamples: int | None = None
+    values: Values,
+    *,
+    direction: Direction,
+    seed: int,
+    resamples: int | None = None,
+    widest: float = math.inf,
 ) -> list[PairedDifference]:
     """Every pair of methods by the paired studentised bootstrap, with Holm's correction.
 
@@ -148,7 +153,8 @@ def compare(
     less than the 2/2ᵏ of a sign test, with k images on which the two differ: on few of those a
     bootstrap finds too much. Where all differences are the same number there is nothing to
     resample: equal if it is 0, with p = 1, else p = 2/2ⁿ. Methods are paired in their order.
-    `resamples` is by default as many as the number of pairs asks for.
+    `resamples` is by default as many as the number of pairs asks for. `widest` is the largest
+    difference that can be, 1 for two shares: no mean lies beyond it, so intervals end there.
 
     One method gives no pair. Raises UsageError for values that are infinite or not of one length,
     no methods, no images, no direction, or fewer than 39 resamples.
@@ -158,6 +164,7 @@ def compare(
     tests = tested(table, pairs, seed=seed, resamples=enough(resamples, len(pairs)))
     applicable = [place for place, p in enumerate(tests.p) if not math.isnan(p)]
     adjusted = dict(zip(applicable, holm([float(tests.p[i]) for i in applicable]), strict=True))
+    tests = replace(tests, low=np.maximum(tests.low, -widest), high=np.minimum(tests.high, widest))
     return [
         _paired(methods[i], methods[j], tests, place, adjusted.get(place), direction=direction)
         for place, (i, j) in enumerate(pairs)

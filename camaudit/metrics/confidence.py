@@ -125,12 +125,13 @@ def increase_in_confidence(full: Tensor, masked: Tensor) -> Tensor:
         high=100.0,
     ),
 )
-def win(drops: Tensor) -> Tensor:
+def win(drops: Tensor, *, tolerance: float = 0.0) -> Tensor:
     """Percent of each image that each method wins: the least drop takes it (ScoreCAM++, A.3).
 
     `drops` are :func:`average_drop` of M methods on N images (M×N), NaN where undefined. Methods
-    of exactly the same least drop share the image, as all do that lose nothing. A method without
-    a drop on an image does not compete there; an image on which fewer than two compete is nobody's.
+    whose drop is within `tolerance` (percentage points, ≥ 0) of the least share the image, as all
+    do that lose nothing: what rounding alone tells apart is a tie. A method without a drop on an
+    image does not compete there; an image on which fewer than two compete is nobody's.
 
     Returns float64 (M×N) in [0, 100], NaN for what does not compete. A column that has figures
     sums to 100, so over the images on which all methods compete their means do. Raises
@@ -142,6 +143,8 @@ def win(drops: Tensor) -> Tensor:
     """
     if drops.ndim != 2:
         raise UsageError(f"expected drops of M methods on N images; got {tuple(drops.shape)}")
+    if not 0 <= tolerance < 100:
+        raise UsageError(f"tolerance must be 0 or more percentage points; got {tolerance}")
     if len(drops) < 2:
         raise NotApplicableError(
             f"Win % compares methods and got {len(drops)}; give two or more, or leave it out"
@@ -151,7 +154,7 @@ def win(drops: Tensor) -> Tensor:
     table = torch.stack(rows)
     competes = ~table.isnan()
     least = torch.where(competes, table, torch.inf).amin(dim=0)
-    winners = competes & (table == least)
+    winners = competes & (table <= least + tolerance)
     shares = 100 * winners.double() / winners.sum(dim=0)
     return nan_unless(competes & (competes.sum(dim=0) >= 2), shares)
 
@@ -183,7 +186,8 @@ def drop_in_logit(full: Tensor, without: Tensor) -> Tensor:
     [3.5, -1.0]
     """
     before, after = checked_figures({"full": full, "without": without})
-    return nan_unless(torch.isfinite(before) & torch.isfinite(after), before - after)
+    lost = before - after  # overflows in float64 where logits are near its end
+    return nan_unless(torch.isfinite(lost), lost)
 
 
 def _probabilities(full: Tensor, masked: Tensor) -> list[Tensor]:

@@ -26,6 +26,7 @@ __all__ = [
     "insertion_canvas",
     "insertion_curve",
     "pixel_order",
+    "same_pixels",
 ]
 
 Model = Callable[[Tensor], Tensor]  #: images M×C×H×W to logits M×classes
@@ -74,6 +75,27 @@ def check_order(order: Tensor, shape: tuple[int, int]) -> None:
     inside = bool(((known >= 0) & (known < shape[1])).all())
     if not inside or not bool(torch.zeros_like(known).scatter_(1, known, 1).all()):
         raise UsageError("each row of an order holds every pixel once, or -1 everywhere")
+
+
+def same_pixels(order: Tensor, other: Tensor, *, pixels_per_step: int = PIXELS_PER_STEP) -> Tensor:
+    """Whether the first 0, s, 2s, … pixels of two orders are the same ones, in whatever order.
+
+    They are where the largest rank in `other` of the first n pixels of `order` is n − 1. On one
+    image the points of both curves are then one, which runs once (`known` of :func:`curve`).
+
+    order, other: int64 (N×HW) of :func:`pixel_order`. Returns bool (N×(steps + 1)), True at both
+    ends; False everywhere for rows of −1. Raises :class:`UsageError` for what is no order.
+    """
+    check_order(order, (len(order), other.shape[-1]))
+    check_order(other, (len(order), other.shape[-1]))
+    _at_least(1, pixels_per_step=pixels_per_step)
+    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    defined = (order[:, :1] >= 0) & (other[:, :1] >= 0)
+    ranks = torch.empty_like(order).scatter_(1, other.clamp(min=0), places)
+    largest = ranks.gather(1, order.clamp(min=0)).cummax(dim=1).values
+    ends = [*range(pixels_per_step, order.shape[1], pixels_per_step), order.shape[1]]
+    same = largest[:, [end - 1 for end in ends]] == torch.tensor(ends, device=order.device) - 1
+    return F.pad(same, (1, 0), value=True) & defined
 
 
 def insertion_canvas(
@@ -140,6 +162,7 @@ def curve(
     batch_size: int = 32,
     first: Tensor | None = None,
     last: Tensor | None = None,
+    known: Tensor | None = None,
 ) -> Tensor:
     """`p_c` of `start` with its first 0, s, 2s, … pixels in `order` replaced by those of `end`.
 
@@ -152,6 +175,8 @@ def curve(
     order: int64 (N×HW) from :func:`pixel_order`; a row of −1 gives a row of NaN and no pass.
     first, last: float64 (N), `p_c` of start and of end where they are known: with both, a curve
         costs `steps − 1` passes, else one more for each that is missing.
+    known: float64 (N×(steps + 1)), `p_c` of points that another order has in common with this one
+        (:func:`same_pixels`), which are not run again; NaN where it is not known.
 
     Returns float64 (N×(steps + 1)) in [0, 1]. Raises :class:`UsageError` for shapes that do not
     fit, targets that are no class, probabilities outside [0, 1] and steps of less than one pixel.
@@ -160,13 +185,16 @@ def curve(
     _at_least(1, pixels_per_step=pixels_per_step, batch_size=batch_size)
     steps = math.ceil(order.shape[1] / pixels_per_step)
     found = torch.full((len(start), steps + 1), torch.nan, dtype=torch.float64, device=start.device)
+    if known is not None:
+        found = _checked_points(known, found.shape).to(found)
     for place, given in ((0, first), (steps, last)):
         if given is not None:
             found[:, place] = _checked_ends(given, len(start))
     order, targets = order.to(start.device), targets.to(start.device)
     rows = (order[:, 0] >= 0).nonzero().flatten().tolist()
     columns = range(int(first is not None), steps + int(last is None))
-    points = [(row, column) for row in rows for column in columns]
+    unknown = found.isnan().tolist()
+    points = [(row, column) for row in rows for column in columns if unknown[row][column]]
     shape = (min(batch_size, len(points)), *start.shape[1:])
     buffer = start.new_empty(shape).contiguous(memory_format=_layout(start))
     images = _perturbed(start, end, order, [(row, k * pixels_per_step) for row, k in points])
@@ -192,6 +220,7 @@ def deletion_curve(
     batch_size: int = 32,
     first: Tensor | None = None,
     last: Tensor | None = None,
+    known: Tensor | None = None,
 ) -> Tensor:
     """`p_c` as the most salient pixels are deleted (RISE, Petsiuk et al. 2018).
 
@@ -209,6 +238,7 @@ def deletion_curve(
     return curve(
         model, images, empty, order, targets,
         pixels_per_step=pixels_per_step, batch_size=batch_size, first=first, last=last,
+        known=known,
     )  # fmt: skip
 
 
@@ -223,6 +253,7 @@ def insertion_curve(
     batch_size: int = 32,
     first: Tensor | None = None,
     last: Tensor | None = None,
+    known: Tensor | None = None,
 ) -> Tensor:
     """`p_c` as the most salient pixels appear on a blurred image (RISE, Petsiuk et al. 2018).
 
@@ -232,6 +263,7 @@ def insertion_curve(
     return curve(
         model, insertion_canvas(images) if canvas is None else canvas, images, order, targets,
         pixels_per_step=pixels_per_step, batch_size=batch_size, first=first, last=last,
+        known=known,
     )  # fmt: skip
 
 
@@ -349,6 +381,15 @@ def _checked_ends(given: Tensor, count: int) -> Tensor:
             f"{tuple(given.shape)} with values {_span(given)}"
         )
     return given.double()
+
+
+def _checked_points(given: Tensor, shape: torch.Size) -> Tensor:
+    if given.shape != shape or not given.is_floating_point() or _outside(given):
+        raise UsageError(
+            f"expected known points as probabilities in [0, 1], {tuple(shape)}, NaN where they are "
+            f"not known; got {given.dtype} {tuple(given.shape)} with values {_span(given)}"
+        )
+    return given.clone()
 
 
 def _outside(values: Tensor) -> bool:

@@ -40,6 +40,11 @@ class MetricInfo:
     low: float = 0.0
     high: float = math.inf
 
+    @property
+    def widest(self) -> float:
+        """The largest difference of two values, infinite where the range is."""
+        return self.high - self.low
+
 
 METRICS: Registry[Callable[..., Any], MetricInfo] = Registry(
     "metric", duplicate=DuplicateNameError, unknown=UnknownNameError

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from camaudit.audit.loop import Loop
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.settings import Settings, settings_with_protocol
 from camaudit.errors import UsageError
@@ -166,9 +167,38 @@ def test_the_protocol_of_the_walls_reads_the_dead_zone(settings: Settings) -> No
     valid(outcome)
 
 
+def test_a_protocol_compares_costly_methods_on_the_images_they_were_run_on(
+    settings: Settings,
+) -> None:
+    asked = with_protocol(settings, "walls", wall="split", live_rows=4, perturbation_images=2)
+    outcome = run_audit(asked)
+    (table,) = outcome.results.protocol["tables"]
+    counts = {row["method"]: row["mean"]["n"] for row in table["measured"]}
+    assert (counts["scorecam"], counts["gradcam"]) == (2, 6)
+    claims = {claim["worse"]: claim for claim in table["claims"]}
+    assert (claims["scorecam"]["n"], claims["gradcam"]["n"]) == (2, 6)
+    valid(outcome)
+
+
+def test_regions_that_cannot_be_read_are_refused_before_anything_is_scored(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "boxes.json").write_text("{}")
+    asked = replace(
+        settings, checks=("dead-zone", "localisation"), regions=tmp_path / "boxes.json",
+        wall="split", live_rows=4,
+    )  # fmt: skip
+    monkeypatch.setattr(Loop, "run", lambda _: pytest.fail("the scoring began"))
+    with pytest.raises(UsageError, match=r"boxes\.json"):
+        run_audit(asked)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"metrics_on": "walled", "checks": ("dead-zone",)}, "--metrics-on walled: no check"),
+        ({"mask_baseline": "black", "checks": ("sparsity",)}, "--mask-baseline black: no check"),
+        ({"region_origin": 0, "region_boxes": True}, "--region-origin 0, --region-boxes: no"),
         ({"metrics_on": "walled"}, "add dead-zone"),
         ({"metrics_on": "both"}, "model, walled"),
         ({"checks": ("localisation",)}, "--regions belong together"),
@@ -182,3 +212,39 @@ def test_the_protocol_of_the_walls_reads_the_dead_zone(settings: Settings) -> No
 def test_settings_that_cannot_be(settings: Settings, change: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         replace(settings, **change)
+
+
+VIT = """
+import torch
+from torch import nn
+from torchvision.models.vision_transformer import VisionTransformer
+
+
+def build():
+    torch.manual_seed(0)
+    model = VisionTransformer(
+        image_size=64, patch_size=16, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32,
+        num_classes=7,
+    )
+    nn.init.normal_(model.heads.head.weight)  # torchvision starts it at 0
+    return model.eval()
+"""
+
+
+def test_a_vision_transformer_runs_the_table_that_applies_to_it(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "vit.py").write_text(VIT)
+    asked = with_protocol(
+        settings, "scorecam++:vit", model=f"{tmp_path / 'vit.py'}:build", layer=None,
+        perturbation_images=6,
+    )  # fmt: skip
+    outcome = run_audit(asked)
+    assert not outcome.failed
+    assert outcome.results.provenance.subject["layer"] == "conv_proj"
+    (table,) = outcome.results.protocol["tables"]
+    drops = {row["method"]: row["mean"]["n"] for row in table["measured"]
+             if row["metric"] == "average-drop"}  # fmt: skip
+    assert len(drops) == 6
+    assert drops["scorecam++"] == 6
+    valid(outcome)

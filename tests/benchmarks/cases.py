@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Literal, Protocol
 
-from tests.benchmarks import card, contests, memory, reduced, sanity
+from tests.benchmarks import card, contests, memory, metrics, reduced, sanity
 from tests.benchmarks.timing import Outcome, Setting
 
 __all__ = ["CASES", "Case", "Target", "Trial"]
@@ -165,6 +165,23 @@ CASES: tuple[Case, ...] = (
         (Target("ratio", "at most", 1.5, "×"), Target("map_difference", "at most", 0)),
         sanity.mprt_ten_methods,
         a_round=40,
+    ),
+    Case(
+        "metrics-lite0",
+        "AD, IC, Win, ADCC, insertion and deletion of the ScoreCAM++ paper's seven methods (two of "
+        "them as given maps, metrics alone), EfficientNet-Lite0, 2 images, pytorch-grad-cam and "
+        "Quantus",
+        (Target("ratio", "at least", 3, "×"), Target("map_difference", "at most", 1e-3)),
+        metrics.metrics_lite0,
+        fixed=150,
+        a_round=620,
+    ),
+    Case(
+        "metrics-vgg16",
+        "the same figures of three gradient methods, the paper's VGG16, 1 image",
+        (Target("ratio", "at least", 3, "×"), Target("map_difference", "at most", 1e-3)),
+        metrics.metrics_vgg16,
+        a_round=230,
     ),
     Case(
         "gpu-seven",

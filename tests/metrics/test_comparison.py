@@ -562,3 +562,13 @@ def test_everything_found_is_plain_and_goes_to_json_and_back() -> None:
     ):
         text = json.dumps(asdict(found), allow_nan=False)
         assert json.dumps(json.loads(text)) == text
+
+
+def test_an_interval_ends_where_no_difference_can_be() -> None:
+    values = {"a": [100.0, 100.0, 100.0] + [0.0] * 9, "b": [0.0] * 12}
+    (free,) = compare(values, direction="higher", seed=0)
+    (bounded,) = compare(values, direction="higher", seed=0, widest=30.0)
+    assert free.high is not None
+    assert free.high > 30
+    assert bounded.high == 30
+    assert (bounded.low, bounded.p, bounded.difference) == (free.low, free.p, free.difference)

@@ -244,6 +244,11 @@ def test_drop_in_logit_equals_the_reference(pairs: list[tuple[float, float]]) ->
     assert drop_in_logit(without, full).tolist() == [-drop for drop in found]
 
 
+def test_a_drop_in_logit_that_overflows_is_undefined() -> None:
+    found = drop_in_logit(column([1e308, 1.0]), column([-1e308, 0.5]))
+    assert [math.isnan(drop) for drop in found.tolist()] == [True, False]
+
+
 @pytest.mark.parametrize("bad", [math.inf, -math.inf])
 def test_an_infinite_logit_has_no_drop(bad: float) -> None:
     found = drop_in_logit(column([bad, 1.0, bad, 2.0]), column([1.0, bad, bad, 0.5]))
@@ -331,3 +336,11 @@ def test_the_registry_says_how_to_read_them() -> None:
     }
     assert read["win"].needs == "methods"
     assert METRICS["average-drop"].function is average_drop
+
+
+def test_drops_within_the_tolerance_share_the_win() -> None:
+    drops = torch.tensor([[10.0, 5.0], [10.0005, 5.0], [10.5, 9.0]], dtype=torch.float64)
+    assert win(drops)[:, 0].tolist() == [100, 0, 0]
+    assert win(drops, tolerance=1e-3).T.tolist() == [[50, 50, 0], [50, 50, 0]]
+    with pytest.raises(UsageError, match="percentage points"):
+        win(drops, tolerance=-1.0)

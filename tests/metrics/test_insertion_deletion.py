@@ -23,6 +23,7 @@ from camaudit.metrics.insertion_deletion import (
     insertion_canvas,
     insertion_curve,
     pixel_order,
+    same_pixels,
 )
 from camaudit.metrics.registry import METRICS
 from tests.references import metrics as reference
@@ -229,6 +230,42 @@ def test_known_ends_are_taken_over_and_save_their_passes() -> None:
     assert model.batches == []
 
 
+@given(drawn=drawn_maps, step=st.integers(1, 31))
+@settings(max_examples=60, deadline=None)
+def test_orders_have_points_in_common_where_their_sets_are_equal(drawn: Tensor, step: int) -> None:
+    order, _ = pixel_order(drawn, seed=1)
+    other, _ = pixel_order(drawn.clamp(min=2), seed=1)
+    found = same_pixels(order, other, pixels_per_step=step)
+    for row, (one, two) in enumerate(zip(order.tolist(), other.tolist(), strict=True)):
+        ends = [min(k * step, PIXELS) for k in range(math.ceil(PIXELS / step) + 1)]
+        expected = [-1 not in (one[0], two[0]) and set(one[:n]) == set(two[:n]) for n in ends]
+        assert found[row].tolist() == expected
+
+
+def test_points_in_common_save_their_passes() -> None:
+    given, model = images(), Network()
+    shown = maps()
+    other = shown.clone()
+    other[1, 0] += 2  # a row that comes first; elsewhere all stays as it is
+    other[2] = 1.0
+    order, changed = pixel_order(shown)[0], pixel_order(other)[0]
+    for run in (insertion_curve, deletion_curve):
+        done = run(model, given, order, TARGETS, pixels_per_step=4)
+        wanted = run(model, given, changed, TARGETS, pixels_per_step=4)
+        same = same_pixels(changed, order, pixels_per_step=4)
+        assert same.sum(dim=1).tolist()[::2] == [9, 0]
+        known = done.masked_fill(~same, torch.nan)
+        model.batches.clear()
+        ours = run(model, given, changed, TARGETS, pixels_per_step=4, known=known)
+        assert sum(model.batches) == int((~same[1]).sum())
+        np.testing.assert_allclose(ours.numpy(), wanted.numpy(), rtol=1e-10, atol=1e-12)
+    model.batches.clear()
+    assert torch.equal(
+        deletion_curve(model, given, order, TARGETS, pixels_per_step=4, known=done), done
+    )
+    assert model.batches == []
+
+
 def test_batches_are_full_across_images_and_one_image_can_stand_for_many() -> None:
     given, model = images(1).expand(3, -1, -1, -1), Network()
     order, _ = pixel_order(maps())
@@ -329,6 +366,9 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "chunks": (lambda: deletion(batch_size=0), "batch_size is a whole number"),
     "baseline": (lambda: deletion(baseline=torch.zeros(2)), "expected a baseline of 3 values"),
     "first": (lambda: deletion(first=torch.tensor([0.0, 0.5, 1.5])), "3 probabilities in"),
+    "known": (lambda: deletion(known=torch.rand(3, 2)), "known points as probabilities"),
+    "known above 1": (lambda: deletion(known=torch.full((3, 2), 1.5)), "known points as prob"),
+    "other order": (lambda: same_pixels(torch.arange(6)[None], torch.arange(5)[None]), "an order"),
     "last": (lambda: deletion(last=torch.rand(2)), "ends of curves as 3 probabilities"),
     "logits": (lambda: deletion(model=lambda batch: batch), "expected logits 3×classes"),
 }
