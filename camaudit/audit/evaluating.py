@@ -139,7 +139,8 @@ def labelled(settings: Settings, images: Sequence[StackImage]) -> Labels:
     read = read_regions(
         settings.regions, origin=settings.region_origin, boxes_only=settings.region_boxes
     )
-    masks, notes = regions_of(read, images, size=(height, width))
+    only = settings.region_labels
+    masks, notes = regions_of(read, images, size=(height, width), only_label=only)
     return torch.from_numpy(masks), notes
 
 

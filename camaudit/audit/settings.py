@@ -65,7 +65,8 @@ class Settings:
     pixels_per_step: of insertion and deletion.
     regions: a file or folder of labelled regions, for the check localisation, see
         :func:`camaudit.data.regions.read_regions`; region_origin: what its Pascal VOC files call
-        the upper left pixel, 1 or (ImageNet's) 0; region_boxes: of a COCO file its boxes alone.
+        the upper left pixel, 1 or (ImageNet's) 0; region_boxes: of a COCO file its boxes alone;
+        region_labels: of a photograph the objects alone that have its own class name.
     orders: of the cascades of MPRT and sMPRT.
     sanity_seeds: how many random models, with the seeds 0, 1, …; from six on there are intervals.
     scheme: how their weights are drawn.
@@ -111,6 +112,7 @@ class Settings:
     regions: Path | None = None
     region_origin: Literal[0, 1] = 1
     region_boxes: bool = False
+    region_labels: bool = False
     orders: tuple[OrderName, ...] = ("top-down",)
     sanity_seeds: int = 6
     scheme: Scheme = "he"
@@ -213,6 +215,7 @@ class Settings:
             "--mask-baseline black": self.mask_baseline == "black" and not masked,
             "--region-origin 0": self.region_origin == 0 and self.regions is None,
             "--region-boxes": self.region_boxes and self.regions is None,
+            "--region-labels": self.region_labels and self.regions is None,
         }
         wrong = [name for name, unused in lacking.items() if unused]
         if wrong:

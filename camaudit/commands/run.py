@@ -208,6 +208,11 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
 )
 @click.option("--region-boxes", is_flag=True, help="Of a COCO file, take the boxes alone.")
 @click.option(
+    "--region-labels",
+    is_flag=True,
+    help="Of a photograph, take the objects alone that are named like its class (its folder).",
+)
+@click.option(
     "--orders",
     callback=names,
     default="top-down",

@@ -7,7 +7,8 @@ import torch
 from camaudit.capture import Capture
 from camaudit.evaluation.cells import Cells
 from camaudit.evaluation.explained import Maps
-from camaudit.evaluation.passes import Passes, probability_of
+from camaudit.evaluation.passes import Passes
+from camaudit.metrics.checking import class_shares
 from camaudit.metrics.insertion_deletion import pixel_order
 from camaudit.metrics.road import PERCENTILES, road, road_average, road_curve
 
@@ -39,7 +40,7 @@ def measure(
     figures = {
         "road": road(morf, lerf), "road-morf": road_average(morf), "road-lerf": road_average(lerf)
     }  # fmt: skip
-    known = ~probability_of(seen.logits, seen.targets).isnan()
+    known = ~class_shares(seen.logits, seen.targets).isnan()
     for name, found_values in figures.items():
         values = torch.where(known, found_values, torch.nan)
         cells.put(name, label, start, values, found.reasons)

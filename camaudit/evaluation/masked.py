@@ -10,8 +10,9 @@ from camaudit.evaluation.cells import Cells
 from camaudit.evaluation.explained import Explainer, Maps, explained_each
 from camaudit.evaluation.options import Options
 from camaudit.evaluation.outcomes import Missing
-from camaudit.evaluation.passes import Passes, logit_of, probability_of
+from camaudit.evaluation.passes import Passes, logit_of
 from camaudit.metrics.adcc import adcc, coherency, map_complexity
+from camaudit.metrics.checking import class_shares
 from camaudit.metrics.confidence import (
     average_drop,
     drop_in_logit,
@@ -37,7 +38,7 @@ def measure(
 
     The images x ⊙ m run once: plainly, or with their gradient where ADCC explains them again.
     """
-    full = probability_of(seen.logits, seen.targets)
+    full = class_shares(seen.logits, seen.targets)
     shown = masked_images(seen.images, found.weights, baseline=black)
     again: Capture | None = None
     with passes.of("masked"):
@@ -47,7 +48,7 @@ def measure(
             passes.add("masked", len(shown))
         else:
             logits = passes(shown)
-    kept = probability_of(logits, seen.targets)
+    kept = class_shares(logits, seen.targets)
     drops = average_drop(full, kept)
     cells.put("average-drop", method.label, start, drops, found.reasons)
     if "confidence" in options.checks:
@@ -64,7 +65,14 @@ def measure(
 
 def put_wins(cells: Cells, labels: list[str], options: Options) -> None:
     """Win % within each group of rivals; a group of one has none (not applicable)."""
-    for number, group in enumerate(options.rivals or (tuple(labels),)):
+    groups = options.rivals or (tuple(labels),)
+    for label in labels:
+        if not any(label in group for group in groups):
+            cells.missing(
+                ["win"], label, range(cells.count), Missing.NOT_APPLICABLE,
+                "Win % is taken among the rivals that are named, and it is none of them",
+            )  # fmt: skip
+    for number, group in enumerate(groups):
         if len(group) > 1:
             _wins(cells, group, number, options.tie)
             continue

@@ -12,7 +12,7 @@ from torch import Tensor
 from camaudit.capture import Forwards
 from camaudit.errors import DegenerateModelError
 
-__all__ = ["Passes", "logit_of", "probability_of"]
+__all__ = ["Passes", "logit_of"]
 
 _MAPS = "maps"  # what methods themselves ask for
 
@@ -78,13 +78,3 @@ class Passes:
 def logit_of(logits: Tensor, targets: Tensor) -> Tensor:
     """`s_c` (M, float64) of logits (M×C) and classes (M)."""
     return logits.double().gather(1, targets[:, None]).squeeze(1)
-
-
-def probability_of(logits: Tensor, targets: Tensor) -> Tensor:
-    """`p_c` (M, float64), the softmax probability of logits (M×C), for classes (M).
-
-    NaN where logits are not finite, and of a single class, whose 1 says nothing of any image.
-    """
-    shares = torch.softmax(logits.double(), dim=1).gather(1, targets[:, None]).squeeze(1)
-    known = torch.isfinite(logits).all(dim=1) & (logits.shape[1] > 1)
-    return torch.where(known, shares, torch.nan)

@@ -20,11 +20,12 @@ from camaudit.evaluation.cells import Cells
 from camaudit.evaluation.explained import Explainer, Maps, NoMaps, explained
 from camaudit.evaluation.options import Options
 from camaudit.evaluation.outcomes import Evaluation, Missing
-from camaudit.evaluation.passes import Passes, probability_of
+from camaudit.evaluation.passes import Passes
 from camaudit.evaluation.perturbed import Perturbed, perturb
 from camaudit.evaluation.ranking import comparison
 from camaudit.evaluation.regions import located
 from camaudit.metrics.catalogue import METRICS
+from camaudit.metrics.checking import class_shares
 from camaudit.metrics.sparsity import entropy, sparseness
 
 __all__ = ["Progress", "evaluate"]
@@ -196,7 +197,7 @@ class _Run:
         if self.given is not None and not self.targets:
             _check_targets(self.given, self.passes.classes)
         self.targets += seen.targets.tolist()
-        found = probability_of(seen.logits, seen.targets).tolist()
+        found = class_shares(seen.logits, seen.targets).tolist()
         self.probabilities += [None if math.isnan(value) else value for value in found]
         shared = self._shared(seen, start)
         for method in self.methods:

@@ -15,7 +15,8 @@ from camaudit.evaluation.cells import Cells
 from camaudit.evaluation.explained import Maps
 from camaudit.evaluation.options import Options
 from camaudit.evaluation.outcomes import MeanCurve
-from camaudit.evaluation.passes import Passes, probability_of
+from camaudit.evaluation.passes import Passes
+from camaudit.metrics.checking import class_shares
 from camaudit.metrics.insertion_deletion import (
     curve_auc,
     deletion_curve,
@@ -86,10 +87,10 @@ def ends(seen: Capture, passes: Passes) -> Ends:
     """One pass for each canvas, and one for the empty image of all of them."""
     with passes.of("insertion and deletion"):
         canvas = insertion_canvas(seen.images)
-        blurred = probability_of(passes(canvas), seen.targets)
+        blurred = class_shares(passes(canvas), seen.targets)
         nothing = passes(torch.zeros_like(seen.images[:1])).expand(len(seen), -1)
-    whole = probability_of(seen.logits, seen.targets)
-    return Ends(canvas, whole, blurred, probability_of(nothing, seen.targets))
+    whole = class_shares(seen.logits, seen.targets)
+    return Ends(canvas, whole, blurred, class_shares(nothing, seen.targets))
 
 
 class Curves:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from camaudit.errors import UsageError
 
-__all__ = ["checked_figures", "checked_maps", "nan_unless"]
+__all__ = ["checked_figures", "checked_maps", "class_shares", "nan_unless"]
 
 
 def checked_maps(maps: Tensor, name: str = "maps") -> Tensor:
@@ -55,3 +55,12 @@ def checked_figures(
 def nan_unless(defined: Tensor, figures: Tensor) -> Tensor:
     """The figures that are defined, NaN for the others."""
     return torch.where(defined, figures, torch.nan)
+
+
+def class_shares(logits: Tensor, targets: Tensor) -> Tensor:
+    """`p_c` (M, float64), the softmax probability of logits (M×C), for classes (M, int64).
+
+    NaN where logits are not finite, and of a single class, whose 1 says nothing of any image.
+    """
+    shares = logits.double().softmax(dim=1).gather(1, targets[:, None]).squeeze(1)
+    return nan_unless(torch.isfinite(logits).all(dim=1) & (logits.shape[1] > 1), shares)

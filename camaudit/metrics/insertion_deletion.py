@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from camaudit.errors import UsageError
+from camaudit.metrics.checking import class_shares
 from camaudit.metrics.registry import MetricInfo, metric
 
 __all__ = [
@@ -138,7 +139,8 @@ def class_probabilities(
     """`p_c(x)`, the softmax over the logits in float64: the ends that curves share.
 
     images: N×C×H×W; targets: int64 (N). Returns float64 (N) in [0, 1], NaN where the logits are
-    not finite. Raises :class:`UsageError` where logits are not M×classes or a target is no class.
+    not finite or of a single class. Raises :class:`UsageError` where logits are not M×classes or a
+    target is no class.
     """
     _check_images(images)
     _check_targets(targets, len(images))
@@ -345,8 +347,7 @@ def _softmax_of(model: Model, images: Tensor, targets: Tensor) -> Tensor:
         )
     if int(targets.max()) >= logits.shape[1]:
         raise UsageError(f"target {int(targets.max())} is none of {logits.shape[1]} classes")
-    shares = logits.double().softmax(dim=1)
-    return shares.gather(1, targets.to(shares.device)[:, None])[:, 0].to(images.device)
+    return class_shares(logits, targets.to(logits.device)).to(images.device)
 
 
 def _check_images(images: Tensor) -> None:

@@ -17,9 +17,10 @@ from camaudit.evaluation.explained import Maps
 from camaudit.evaluation.masked import put_wins
 from camaudit.evaluation.options import Options
 from camaudit.evaluation.outcomes import Evaluation, Missing
-from camaudit.evaluation.passes import Passes, probability_of
+from camaudit.evaluation.passes import Passes
 from camaudit.evaluation.run import evaluate
 from camaudit.methods import method_call
+from camaudit.metrics.checking import class_shares
 from tests.evaluation.subjects import COUNT, SIZE, cut, evaluated, images, row
 
 
@@ -154,10 +155,10 @@ def test_a_method_that_asks_for_a_broken_image_gets_the_error() -> None:
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_a_probability_needs_finite_logits_and_a_rival(bad: float) -> None:
     logits = torch.tensor([[1.0, 2.0, 0.5], [1.0, bad, 0.5]])
-    shares = probability_of(logits, torch.tensor([1, 0]))
+    shares = class_shares(logits, torch.tensor([1, 0]))
     assert shares.isnan().tolist() == [False, True]
     assert float(shares[0]) == pytest.approx(float(logits[0].double().softmax(dim=0)[1]))
-    assert probability_of(torch.ones(2, 1), torch.zeros(2, dtype=torch.int64)).isnan().all()
+    assert class_shares(torch.ones(2, 1), torch.zeros(2, dtype=torch.int64)).isnan().all()
 
 
 def test_a_single_class_loses_and_gains_nothing() -> None:
