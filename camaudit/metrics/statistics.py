@@ -16,6 +16,8 @@ RESAMPLES = 10_000
 LEVEL = 0.95
 MINIMUM = 6  #: values below which no interval is given
 
+_CHUNK = 2**21  # draws that are held at once; the stream is the same however it is parted
+
 
 def bootstrap_mean(
     values: Sequence[float], *, seed: int, resamples: int = RESAMPLES, level: float = LEVEL
@@ -39,8 +41,13 @@ def bootstrap_mean(
     std = float(sample.std(ddof=1)) if n > 1 else None
     if n < MINIMUM:
         return Interval(n=n, mean=mean, ci_low=None, ci_high=None, std=std)
-    draws = np.random.default_rng(seed).integers(n, size=(resamples, n))
-    means = sample[draws].mean(axis=1)
+    rng, step = np.random.default_rng(seed), max(1, _CHUNK // n)
+    means = np.concatenate(
+        [
+            sample[rng.integers(n, size=(min(step, resamples - start), n))].mean(axis=1)
+            for start in range(0, resamples, step)
+        ]
+    )
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(
         n=n,

@@ -154,3 +154,10 @@ def test_a_crossed_table_without_values_has_no_mean() -> None:
         crossed_bootstrap_mean([[np.inf]], seed=0)
     with pytest.raises(ValueError, match="table"):
         crossed_bootstrap_mean([1.0], seed=0)
+
+
+def test_draws_in_parts_are_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(1).random(77).tolist()
+    whole = bootstrap_mean(values, seed=3)
+    monkeypatch.setattr("camaudit.metrics.statistics._CHUNK", 1000)
+    assert bootstrap_mean(values, seed=3) == whole
