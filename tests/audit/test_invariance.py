@@ -172,7 +172,12 @@ def test_what_was_found_is_tried_first_the_next_time(
 
 
 def test_the_same_run_twice_finds_the_same(settings: Settings) -> None:
-    one, other = (run_audit(settings).results.invariance for _ in range(2))
+    few = replace(
+        settings,
+        methods=("gradcam++",),
+        properties=("determinism", "logit-scale", "dead-mass-zero"),
+    )
+    one, other = (run_audit(few).results.invariance for _ in range(2))
     assert one == other
 
 

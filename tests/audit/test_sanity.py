@@ -146,7 +146,7 @@ def test_costly_methods_stay_out_unless_asked_for(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"checks": ("mprt", "nonsense")}, "expected checks among dead-zone, mprt"),
+        ({"checks": ("mprt", "nonsense")}, "expected checks among dead-zone, confidence"),
         ({"checks": ()}, "expected checks"),
         ({"checks": ("mprt", "mprt")}, "each once"),
         ({"checks": ("data-randomisation",)}, "--permuted belong together"),
