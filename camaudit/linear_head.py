@@ -11,6 +11,9 @@ from camaudit.errors import NotApplicableError
 
 __all__ = ["pooled_linear_weight"]
 
+_ROUNDINGS = 256  # units in the last place by which a mean over cells may differ
+_HALF = 1e-4  # the unit of a format of 16 bits lies above this, those of wider ones below
+
 
 def pooled_linear_weight(divided: Any, A: Tensor) -> Tensor:
     """Weight (C×K) of the Linear that reads a spatial mean of the maps (Zhou et al. 2016, eq. 1).
@@ -57,9 +60,11 @@ def _is_spatial_mean(pooled: Tensor, A: Tensor) -> bool:
     used = pattern[pattern != 0]
     if len(used) < min(2, pattern.numel()) or not bool((used > 0).all()):
         return False
-    allowed = max(1e-4, 4 * torch.finfo(A.dtype).eps)  # a sum over cells is rounded
-    same = torch.allclose(m, pattern.expand_as(m), rtol=allowed, atol=1e-7)
+    # A sum over cells is rounded. More is not: a GELU behind large means is linear but for 1e-6.
+    eps = torch.finfo(A.dtype).eps
+    allowed = _ROUNDINGS * eps if eps < _HALF else 4 * eps
+    same = torch.allclose(m, pattern.expand_as(m), rtol=allowed, atol=0)
     same = same and torch.allclose(used, used[0].expand_as(used), rtol=allowed, atol=0)
     value = (pattern * A.detach()).sum(dim=(2, 3))
-    scale = float(value.abs().max()) + 1e-12
+    scale = float((pattern * A.detach().abs()).sum(dim=(2, 3)).max())
     return same and bool((pooled.detach() - value).abs().max() <= allowed * scale)
