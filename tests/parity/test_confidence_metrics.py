@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,6 @@ from tests.parity.cases import SIZE, Case
 from tests.parity.libraries import as_torchcam, load, quiet
 
 SOFTMAX = partial(torch.softmax, dim=-1)
-needs_quantus = pytest.mark.skipif(find_spec("quantus") is None, reason="Quantus is not installed")
 CASES = pytest.mark.parametrize("network", ["flat", "pooled"])
 
 
@@ -276,7 +274,6 @@ def quantus(name: str, maps: Tensor) -> NDArray[np.float64]:
     return np.asarray(found, dtype=np.float64)
 
 
-@needs_quantus
 def test_sparseness_is_quantus_with_its_floor() -> None:
     maps = 5 * smooth_maps(3).square()
     theirs = quantus("Sparseness", maps)
@@ -285,7 +282,6 @@ def test_sparseness_is_quantus_with_its_floor() -> None:
     same(sparseness(maps), theirs, tolerance=1e-5)
 
 
-@needs_quantus
 def test_sparseness_of_a_faint_map_depends_on_its_batch_in_quantus() -> None:
     faint = torch.cat([1e-8 * smooth_maps(3)[:1], smooth_maps(3)[1:]])
     assert quantus("Sparseness", faint)[0] < 0.2 * quantus("Sparseness", faint[:1])[0]
@@ -293,7 +289,6 @@ def test_sparseness_of_a_faint_map_depends_on_its_batch_in_quantus() -> None:
     same(sparseness(faint)[:1], quantus("Sparseness", faint[:1]), tolerance=1e-5)
 
 
-@needs_quantus
 def test_entropy_is_quantus_complexity() -> None:
     maps = 5 * smooth_maps(3).square()
     maps[0, :10] = 0
@@ -301,7 +296,6 @@ def test_entropy_is_quantus_complexity() -> None:
     same(entropy(maps), quantus("Complexity", maps), tolerance=1e-8)
 
 
-@needs_quantus
 def test_an_empty_map_scores_0_in_quantus_sparseness_and_is_undefined_here() -> None:
     maps = smooth_maps(4)
     maps[0] = 0

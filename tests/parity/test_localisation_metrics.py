@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,6 @@ from tests.parity.libraries import load, quiet
 
 N, C, SIDE, CLASSES, SAMPLES = 4, 2, 6, 3, 5
 TARGETS = torch.tensor([2, 0, 1, 1])
-
-needs_quantus = pytest.mark.skipif(find_spec("quantus") is None, reason="Quantus is not installed")
-needs_captum = pytest.mark.skipif(find_spec("captum") is None, reason="captum is not installed")
 
 
 @pytest.fixture(autouse=True)
@@ -95,7 +91,6 @@ def regions(masks: Tensor) -> dict[str, Any]:
     return {"s_batch": masks[:, None].numpy()}
 
 
-@needs_quantus
 @pytest.mark.parametrize("normalise", [False, True])
 def test_pointing_game_is_that_of_quantus(normalise: bool) -> None:
     theirs = quantus("PointingGame", normalise=normalise, call=regions(REGIONS))
@@ -103,7 +98,6 @@ def test_pointing_game_is_that_of_quantus(normalise: bool) -> None:
     assert set(theirs) == {0, 1}
 
 
-@needs_quantus
 def test_of_several_maxima_one_is_enough_for_quantus() -> None:
     maps = MAPS.clamp(max=1).round()
     ours = pointing_game(maps, REGIONS)
@@ -112,7 +106,6 @@ def test_of_several_maxima_one_is_enough_for_quantus() -> None:
     same(ours.ceil(), quantus("PointingGame", normalise=False, maps=maps, call=regions(REGIONS)))
 
 
-@needs_quantus
 def test_quantus_counts_a_hit_where_there_is_nothing_to_hit_or_no_maximum() -> None:
     empty = REGIONS.clone()
     empty[0] = False
@@ -129,7 +122,6 @@ def test_quantus_counts_a_hit_where_there_is_nothing_to_hit_or_no_maximum() -> N
     same(ours.nan_to_num(1.0), theirs)
 
 
-@needs_quantus
 @pytest.mark.parametrize("normalise", [False, True])
 def test_energy_is_quantus_relevance_mass(normalise: bool) -> None:
     masks = REGIONS.clone()
@@ -142,7 +134,6 @@ def test_energy_is_quantus_relevance_mass(normalise: bool) -> None:
     assert ours.isnan().tolist() == [False, True, False, False]
 
 
-@needs_quantus
 def test_energy_is_quantus_attribution_localisation() -> None:
     masks = REGIONS.clone()
     masks[1] = False
@@ -152,7 +143,6 @@ def test_energy_is_quantus_attribution_localisation() -> None:
     same(energy_pointing_game(MAPS, masks) * total / (total + 1e-9), theirs)
 
 
-@needs_quantus
 def test_a_signed_map_has_a_relevance_mass_but_no_share() -> None:
     maps = drawn(N, SIDE, SIDE, seed=6)
     assert bool(energy_pointing_game(maps, REGIONS).isnan().all())
@@ -172,7 +162,6 @@ def turns(sign: int) -> Callable[..., NDArray[np.float64]]:
     return perturb
 
 
-@needs_quantus
 def test_infidelity_is_that_of_quantus() -> None:
     theirs = quantus(
         "Infidelity",
@@ -185,7 +174,6 @@ def test_infidelity_is_that_of_quantus() -> None:
     same(infidelity(MAPS, NOISE, changes(), normalise=False), theirs, rtol=1e-5)
 
 
-@needs_quantus
 def test_max_sensitivity_is_that_of_quantus() -> None:
     def explain(inputs: NDArray[np.float64], **_: Any) -> NDArray[np.float64]:
         return explainer(torch.as_tensor(inputs))[:, None].numpy()
@@ -204,7 +192,6 @@ def test_max_sensitivity_is_that_of_quantus() -> None:
 # --- captum ---------------------------------------------------------------------------------------
 
 
-@needs_captum
 @pytest.mark.parametrize("normalise", [False, True])
 def test_infidelity_is_that_of_captum(normalise: bool) -> None:
     def perturb(inputs: Tensor) -> tuple[Tensor, Tensor]:
@@ -237,13 +224,11 @@ def captum_sensitivity(explain: Callable[[Tensor], Tensor]) -> Tensor:
     return found
 
 
-@needs_captum
 def test_max_sensitivity_is_that_of_captum() -> None:
     ours = max_sensitivity(explainer, IMAGES, explainer(IMAGES), NOISE)
     same(ours, captum_sensitivity(explainer))
 
 
-@needs_captum
 def test_captum_divides_a_change_from_nothing_by_one() -> None:
     def shifted(images: Tensor) -> Tensor:
         """0 on the first image as it is, and only there."""

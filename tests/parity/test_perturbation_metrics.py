@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import Any
 from unittest import mock
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor, nn
 
 from camaudit.metrics.insertion_deletion import (
@@ -30,8 +30,6 @@ from camaudit.metrics.road import (
     road_curve,
 )
 from tests.parity.libraries import load, quiet
-
-needs_quantus = pytest.mark.skipif(find_spec("quantus") is None, reason="Quantus is not installed")
 
 SIZE = (10, 10)  # of 100 pixels, every library removes the same number at each percentile
 TARGETS = torch.tensor([2, 0, 1])
@@ -184,7 +182,6 @@ def quantus(name: str, channels: int, shown: Tensor, **build: Any) -> Any:
         )
 
 
-@needs_quantus
 def test_imputed_images_are_those_of_quantus() -> None:
     impute = load("quantus.functions.perturb_func", "noisy_linear_imputation")
     gone = maps() > 0.4
@@ -195,7 +192,6 @@ def test_imputed_images_are_those_of_quantus() -> None:
         np.testing.assert_allclose(ours[row], theirs, rtol=1e-10, atol=1e-12)
 
 
-@needs_quantus
 def test_quantus_counts_the_images_that_keep_their_class() -> None:
     # It reports, of a data set, the accuracy in MoRF order; ours the probability of each image.
     theirs = quantus("ROAD", 1, maps(), percentages=list(PERCENTILES), noise=0.0)
@@ -207,14 +203,12 @@ def test_quantus_counts_the_images_that_keep_their_class() -> None:
         assert theirs[percentile] == pytest.approx(float((classes == TARGETS).double().mean()))
 
 
-@needs_quantus
 def test_road_of_quantus_takes_images_of_one_channel_alone() -> None:
     # It ranks the map's copies for each channel, and takes their places for pixels.
     with pytest.raises(IndexError):
         quantus("ROAD", 3, maps(), percentages=list(PERCENTILES), noise=0.0)
 
 
-@needs_quantus
 @pytest.mark.parametrize(("channels", "features"), [(1, 5), (1, 20), (2, 10)])
 def test_deletion_is_pixel_flipping_of_quantus(channels: int, features: int) -> None:
     # It flips features, a pixel being one for each channel; its curve lacks the whole image.
@@ -228,7 +222,6 @@ def test_deletion_is_pixel_flipping_of_quantus(channels: int, features: int) -> 
     same(ours[:, 1:], theirs)
 
 
-@needs_quantus
 def test_the_area_of_quantus_is_in_steps_and_lacks_the_first() -> None:
     # NumPy 2.4 has no trapz, which it calls. Its area is in steps; ours is over the unit interval.
     with mock.patch("numpy.trapz", np.trapezoid, create=True):
@@ -245,7 +238,6 @@ def test_the_area_of_quantus_is_in_steps_and_lacks_the_first() -> None:
 
 
 def test_the_rise_kernel_is_a_filtered_impulse_with_mirrored_ends() -> None:
-    ndimage = pytest.importorskip("scipy.ndimage", reason="SciPy is not installed")
     impulse = np.zeros((11, 11))
     impulse[5, 5] = 1
     kernel = torch.from_numpy(ndimage.gaussian_filter(impulse, 5))
