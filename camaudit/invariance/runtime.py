@@ -20,6 +20,7 @@ from camaudit.invariance.property import (
     Verdict,
     prop,
 )
+from camaudit.invariance.reasons import ADAM, because
 from camaudit.invariance.situation import Situation
 from camaudit.invariance.transforms import copied
 
@@ -137,6 +138,10 @@ def _precise(given: Situation) -> str | None:
             "float32 has 7 digits, of which sums that cancel lose some; an example that float32's "
             "rounding of the image alone moves as far is not counted",
         ),
+        violated=because({
+            ADAM: "Adam's first step is as long for the slightest gradient as for any: where "
+            "float32 has the other sign of a gradient of about 0, the ascent goes the other way",
+        }),
         needs=_precise,
         # Far below 0 GELU is 0 in float32 and 1e-9 in float64: no channel, or one with a form.
         limits={"activations": ("relu", "leaky_relu", "silu")},

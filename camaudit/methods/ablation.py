@@ -67,6 +67,8 @@ def _row_drops(capture: Capture, row: int, flat: FirstLinear | None) -> Tensor:
     A = capture.activations[row]
     drops = torch.zeros_like(A[:, 0, 0])
     active = (A != 0).any(dim=2).any(dim=1).nonzero().flatten()
+    if len(active) == 0:  # not every model takes a batch of no images
+        return drops
     for chunk in torch.split(active, max(1, _HEAD_FLOATS // A.numel())):
         if flat is not None:
             logits = flat.logits_without(row, chunk)
