@@ -141,10 +141,15 @@ def _precise(given: Situation) -> str | None:
         violated=because({
             ADAM: "Adam's first step is as long for the slightest gradient as for any: where "
             "float32 has the other sign of a gradient of about 0, the ascent goes the other way",
+            ("fullgrad",): "its min-max stretches a bias gradient that hardly varies, by less than "
+            "float32 can tell from a constant one, to [0, 1]",
         }),
         needs=_precise,
         # Far below 0 GELU is 0 in float32 and 1e-9 in float64: no channel, or one with a form.
-        limits={"activations": ("relu", "leaky_relu", "silu")},
+        limits={
+            "activations": ("relu", "leaky_relu", "silu"),
+            "head_activations": ("relu", None, "leaky_relu", "silu"),
+        },
         rounding=False,
     ),
 )  # fmt: skip

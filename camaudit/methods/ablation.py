@@ -30,7 +30,7 @@ def ablationcam(capture: Capture) -> Tensor:
     """`w_k = (s_c − s_c⁽ᵏ⁾)/|s_c|`, `s_c⁽ᵏ⁾` with channel k set to 0; `L = ReLU(Σ_k w_k A_k)`.
 
     Desai & Ramaswamy 2020, eqs. 3-4, where the paper divides by `s_c`; the absolute value keeps
-    the sign right for negative logits. Where `s_c` = 0 the map is not finite: undefined.
+    the sign right for negative logits. Where `s_c` = 0 the map is undefined, NaN everywhere.
     Returns N×h×w.
 
     Three ways to the same drops `s_c − s_c⁽ᵏ⁾`, the first that applies: a pooled Linear head is
@@ -42,7 +42,8 @@ def ablationcam(capture: Capture) -> Tensor:
         flat = _flat_head(capture)
         rows = [_row_drops(capture, row, flat) for row in range(len(capture))]
         drops = torch.stack(rows)
-    return weighted_sum(drops / capture.scores[:, None].abs(), capture.activations)
+    maps = weighted_sum(drops / capture.scores[:, None].abs(), capture.activations)
+    return torch.where(capture.scores[:, None, None] == 0, torch.nan, maps)
 
 
 def _linear_drops(capture: Capture) -> Tensor | None:

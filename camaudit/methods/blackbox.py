@@ -56,7 +56,7 @@ def rise(
         key = ("rise", seed, masks, cells, keep)
         if key not in memo:
             memo[key] = mask_logits(capture, row, masks, raised)
-        probabilities = capture.score(memo[key].softmax(dim=1), row)
+        probabilities = capture.probability(memo[key], row).to(accumulating(image.dtype))
         total = torch.zeros(maps_size, dtype=accumulating(image.dtype), device=image.device)
         for start in range(0, masks, capture.batch_size):
             stop = min(start + capture.batch_size, masks)

@@ -56,9 +56,8 @@ def groupcam(capture: Capture, *, groups: int = 32, percentile: float = 70.0) ->
         if not len(maps):
             return total
         seen = mask_logits(capture, row, len(maps), masks, background=background[0])
-        scored = torch.cat([seen, capture.model(background)]).softmax(dim=1)
-        scores = capture.score(scored, row)
-        gains = (scores[:-1] - scores[-1]).relu()
+        scores = capture.probability(torch.cat([seen, capture.model(background)]), row)
+        gains = (scores[:-1] - scores[-1]).relu().to(maps.dtype)
         for start in range(0, len(maps), capture.batch_size):
             stop = min(start + capture.batch_size, len(maps))
             total += torch.einsum("g,gij->ij", gains[start:stop], masks(start, stop))

@@ -90,25 +90,21 @@ def _effects(capture: Capture, row: int, form: Form) -> Tensor:
     """`w_k` (K): what the channel's mask alone brings and what leaving it out takes away."""
     A = capture.activations[row]
     varying = varying_channels(A)
-    effects = capture.scores.new_zeros(len(varying))
+    effects = []
     if form != "-":
         shown = minmax_logits(capture, row, varying, align_corners=False)
-        effects += _probability(capture, shown, row)
-        effects -= _probability(capture, black_logits(capture, row)[None], row)
+        black = black_logits(capture, row)[None]
+        effects.append(capture.probability(shown, row) - capture.probability(black, row))
     if form != "+":
         drawn = minmax_masks(capture, row, align_corners=False)
         hidden = channel_logits(
             capture, row, varying, lambda part: 1 - drawn(part), key=("inverse", False)
         )
-        effects += _probability(capture, capture.logits[row : row + 1], row)
-        effects -= _probability(capture, hidden, row)
-    weights = effects.new_zeros(len(A))
-    weights[varying] = effects
+        own = capture.logits[row : row + 1]
+        effects.append(capture.probability(own, row) - capture.probability(hidden, row))
+    weights = A.new_zeros(len(A))
+    weights[varying] = torch.stack(effects).sum(dim=0).to(A.dtype)
     return weights
-
-
-def _probability(capture: Capture, logits: Tensor, row: int) -> Tensor:
-    return capture.score(logits.softmax(dim=1), row)
 
 
 def _locally_normalised(A: Tensor, coarse: tuple[int, int]) -> Tensor:

@@ -95,7 +95,8 @@ def scorecam(
             weights = weights.softmax(dim=0)
         else:
             weights = weights - _baseline(capture, row, baseline, score)
-        return varying_sum(weights, capture.activations[row])
+        A = capture.activations[row]
+        return varying_sum(weights.to(A.dtype), A)
 
     return each_row(capture, one)
 
@@ -237,7 +238,7 @@ def _scorecam_plus_plus_one(
 
     logits = channel_logits(capture, row, channels, gate, key=("gate", activation))
     alpha = _scored(capture, logits, row, "probability")
-    alpha = alpha - _baseline(capture, row, baseline, "probability")
+    alpha = (alpha - _baseline(capture, row, baseline, "probability")).to(A.dtype)
     if not gate_map:
         return upsample(torch.einsum("k,kij->ij", alpha, A[channels]), capture.size).relu()
     total = A.new_zeros(capture.size)
@@ -248,7 +249,7 @@ def _scorecam_plus_plus_one(
 
 def _scored(capture: Capture, logits: Tensor, row: int, score: Scored) -> Tensor:
     """Scores (M) of logits (M×C), or the same function of the softmax probabilities."""
-    return capture.score(logits if score == "logit" else logits.softmax(dim=1), row)
+    return capture.score(logits, row) if score == "logit" else capture.probability(logits, row)
 
 
 def _baseline(capture: Capture, row: int, baseline: Baseline, score: Scored) -> Tensor:
