@@ -140,6 +140,16 @@ def test_a_residual_network_runs_as_it_is() -> None:
         assert torch.equal(logits(forwards, images(3, 64)), logits(cut.logits, images(3, 64)))
 
 
+@pytest.mark.parametrize("memory", [None, 10**12])
+def test_a_pass_has_few_images_where_their_maps_are_large(memory: int | None) -> None:
+    """64 channels of 112×112 in and out of ResNet-18's first normalisation, twice: 5 in 64 MiB."""
+    torch.manual_seed(0)
+    model, example = resnet18().eval(), images(1, 224)
+    cut = cut_at(model, "layer4", example)
+    assert prepare(cut, example, Engine(memory=memory)).batch_size == 5
+    assert prepare(cut, example, Engine(memory=memory, batch_size=3)).batch_size == 3
+
+
 def test_the_papers_network() -> None:
     """With a small classifier, on one image."""
     masked = PaperVGG16(channels=256, hidden=64, num_classes=10, seed=2).eval()
