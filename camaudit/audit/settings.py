@@ -213,6 +213,10 @@ class Settings:
         lacking = {
             "--metrics-on walled": self.metrics_on == "walled" and not self.metric_checks,
             "--mask-baseline black": self.mask_baseline == "black" and not masked,
+            f"--pixels-per-step {self.pixels_per_step}": (
+                self.pixels_per_step != MetricOptions.pixels_per_step
+                and "insertion-deletion" not in self.checks
+            ),
             "--region-origin 0": self.region_origin == 0 and self.regions is None,
             "--region-boxes": self.region_boxes and self.regions is None,
             "--region-labels": self.region_labels and self.regions is None,
@@ -221,7 +225,7 @@ class Settings:
         if wrong:
             raise UsageError(
                 f"{', '.join(wrong)}: no check reads that here; leave it out, or add the check "
-                "that does (a metric, confidence or adcc, localisation)"
+                "that does (a metric, confidence or adcc, insertion-deletion, localisation)"
             )
 
     def _check_protocol(self, name: str) -> None:

@@ -198,6 +198,7 @@ def test_regions_that_cannot_be_read_are_refused_before_anything_is_scored(
     [
         ({"metrics_on": "walled", "checks": ("dead-zone",)}, "--metrics-on walled: no check"),
         ({"mask_baseline": "black", "checks": ("sparsity",)}, "--mask-baseline black: no check"),
+        ({"pixels_per_step": 9, "checks": ("sparsity",)}, "--pixels-per-step 9: no check"),
         ({"region_origin": 0, "region_boxes": True}, "--region-origin 0, --region-boxes: no"),
         ({"metrics_on": "walled"}, "add dead-zone"),
         ({"metrics_on": "both"}, "model, walled"),
