@@ -24,7 +24,6 @@ def settings(factory: Path, photographs: Path) -> Settings:
     return Settings(
         model=f"{factory}:build", images=photographs, image_size=64, preprocess="0.5/0.5",
         num_images=6, batch_size=4, layer="0", methods=METHODS, checks=("confidence", "adcc"),
-        pixels_per_step=512,
     )  # fmt: skip
 
 
