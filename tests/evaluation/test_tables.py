@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from camaudit.evaluation.protocols import Ordering, Protocol, ProtocolTable, protocol
 from camaudit.evaluation.tables import protocol_tables
+from tests.evaluation import measured
 
 LOWER, HIGHER = "average-drop", "increase-in-confidence"
 
@@ -97,3 +99,21 @@ def test_published_rows_stand_beside_the_measured_ones() -> None:
     assert [one["architecture"] for one in main["published"]] == [
         "ResNet-18, fine-tuned", "VGG-19, fine-tuned", "ResNet-18", "VGG-19",
     ]  # fmt: skip
+
+
+def test_the_page_of_measured_tables_says_what_was_found() -> None:
+    def values(metric: str, method: str, _group: tuple[str, ...]) -> Sequence[float] | None:
+        return None if method == "c" or metric == HIGHER else DROPS[method]
+
+    made = table(Ordering("a", "b", LOWER, "x"), Ordering("a", "c", LOWER, "x"))
+    results = {"protocol": protocol_tables(made, values, seed=0)}
+    page = measured.text([("On made-up images", results)])
+    (row,) = (line for line in page.splitlines() if line.startswith("| `a` |"))
+    mean, low, high = (float(number) for number in re.findall(r"\d+\.\d", row))
+    assert mean == pytest.approx(np.mean(DROPS["a"]), abs=0.05)
+    assert low < mean < high
+    assert "| `c` | – |" in page
+    assert "30 images" in page
+    assert f"`{HIGHER}`" not in page
+    assert re.search(r"\| `a` better than `b` \| `average-drop` \| holds \| −\d+\.\d\d \[", page)
+    assert "| `a` better than `c` | `average-drop` | not applicable | – | – |" in page
