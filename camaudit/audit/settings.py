@@ -311,7 +311,7 @@ class Settings:
             batch_size=self.batch_size,
             memory=self.memory,
             precision=self.precision,
-            winograd=not self.exact,
+            rounding=not self.exact,
             compile=self.compile,
         )
 

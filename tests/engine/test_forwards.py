@@ -26,7 +26,7 @@ from tests.networks import CUTTABLE, build, images, settle
 from tests.subjects import FACTORY
 
 Divided = Cut | WalledModel
-EXACT = Engine(winograd=False)
+EXACT = Engine(rounding=False)
 #: Of the range of logits, after any number of convolutions by Winograd's algorithm.
 NEAR = 1e-4
 
@@ -590,7 +590,7 @@ def state_of(model: nn.Module) -> list[object]:
 
 ENGINES = (
     Engine(), EXACT, Engine(memory=10**6), Engine(precision="bfloat16"),
-    Engine(winograd=False, memory=10**8),
+    Engine(rounding=False, memory=10**8),
 )  # fmt: skip
 
 
@@ -618,7 +618,7 @@ def test_an_exception_leaves_nothing_behind(place: str, engine: Engine) -> None:
     forwards = prepare(cut, images(1), engine)
     broken.armed = True
     before = state_of(model)
-    measured = Engine(memory=10**6, winograd=engine.winograd)
+    measured = Engine(memory=10**6, rounding=engine.rounding)
     attempts = {
         "prepare": lambda: prepare(cut, images(1), measured),
         "run": lambda: logits(forwards, images(2)),
