@@ -31,7 +31,8 @@ def folded_model(divided: Cut | WalledModel, example: Tensor) -> FoldedModel | N
     if type(trunk) is not Trunk or type(divided.head) is not Head or trunk.mutates_images:
         return None
     plain = example.dtype == torch.float32 and example.device.type == "cpu"
-    if not (plain and torch.backends.mkldnn.is_available()) or _changed_by_somebody(divided):
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not (plain and available) or _changed_by_somebody(divided):
         return None
     try:
         with torch.no_grad():
@@ -59,11 +60,11 @@ class FoldedModel:
         self._divided, self._convs, self._run = divided, convs, run
         self._like = example.shape[1:], example.dtype, example.device
         self._state = state_of(divided)
-        self._weights: list[Tensor] = []
+        self._fold()
 
     def __call__(self, images: Tensor) -> Tensor:
         if self.current(images):
-            logits = torch.cat([self._run(part) for part in images.split(_BLOCK)])
+            logits = torch.cat([self._run(part) for part in torch.split(images, _BLOCK)])
             if bool(logits.isfinite().all()):
                 return logits
         return self._divided.logits(images)
@@ -74,13 +75,20 @@ class FoldedModel:
             return False
         if not same(self._state, state_of(self._divided)):
             return False
-        weights = [tensor for conv in self._convs for tensor in conv.tensors()]
-        fresh = len(weights) == len(self._weights) and all(map(torch.equal, weights, self._weights))
-        if not fresh:
-            for conv in self._convs:
-                conv.fold()
-            self._weights = [tensor.detach().clone() for tensor in weights]
+        weights = self._tensors()
+        if len(weights) != len(self._weights):  # batch norm has lost its statistics, say
+            return False
+        if not all(map(torch.equal, weights, self._weights)):
+            self._fold()
         return True
+
+    def _tensors(self) -> list[Tensor]:
+        return [tensor for conv in self._convs for tensor in conv.tensors()]
+
+    def _fold(self) -> None:
+        self._weights = [tensor.detach().clone() for tensor in self._tensors()]
+        for conv in self._convs:
+            conv.fold()
 
 
 def _compiled(
@@ -95,7 +103,7 @@ def _compiled(
     graphs = trace(trunk)
     if graphs is None:
         raise LookupError("the model's code cannot be written down")
-    two = example.expand(2, *example.shape[1:]).contiguous(memory_format=_LAST)
+    two = example.expand(2, *example.shape[1:]).contiguous()  # a model may view its maps
     seen = two if split is None else split.seen_part(two)
     maps = divided.trunk(two)
     below = fuse(trunk, graphs.trunk, seen, block=_BLOCK)
@@ -122,13 +130,14 @@ def _changed_by_somebody(divided: nn.Module) -> bool:
 
 
 def _agrees(made: FoldedModel, divided: Cut | WalledModel, example: Tensor) -> bool:
-    """Whether both give the same logits, to rounding, for one image and for several, of noise."""
+    """Whether images of noise have the model's own logits, to rounding.
+
+    One alone and three together here, four together there: who mixes them is found out.
+    """
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(4, *example.shape[1:], generator=generator)
-    own = torch.cat([divided.logits(part) for part in (noise[:1], noise[1:])])
-    if not made.current(noise):
-        return False
-    found = torch.cat([made._run(part) for part in (noise[:1], noise[1:])])
+    own = divided.logits(noise)
+    found = torch.cat([made(part) for part in (noise[:1], noise[1:])])
     return bool((found - own).abs().max() <= _NEAR * (own.max() - own.min()))
 
 
@@ -174,4 +183,5 @@ def _run(model: nn.Module, node: fx.Node) -> Callable[..., Any]:
         # maps lie channels last here, which view cannot always make rows of
         name = "reshape" if target == "view" else target
         return lambda value, *args, **kwargs: getattr(value, name)(*args, **kwargs)
-    return target
+    function: Callable[..., Any] = target
+    return function

@@ -156,10 +156,9 @@ def _own(divided: Cut | WalledModel, example: Tensor, engine: Engine) -> Forward
 
 
 def _folded(divided: Cut | WalledModel, example: Tensor, engine: Engine) -> Forwards | None:
-    """The model with folded batch norm and fused activations; None where it cannot be sure of it."""
-    found = None
-    if engine.rounding and not engine.compile:
-        found = folded_model(divided, example)
+    """The model with folded batch norm and fused activations; None where that is not safe."""
+    allowed = engine.rounding and not engine.compile
+    found = folded_model(divided, example) if allowed else None
     if found is None:
         return None
     how = "folded batch norm, fused activations"

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.nn import functional as F
 
 from camaudit.engine.activations import Activation, activation_of
 
@@ -26,6 +25,7 @@ _ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)  # in evaluation mode
 
 Source = tuple[nn.Module, str]  # a module and the name of one of its tensors
+_Plain = tuple[Source, Source | None, tuple[Any, ...]]  # weight, bias, settings
 
 
 class FusedConv:
@@ -62,7 +62,7 @@ class FusedConv:
             scale, shift = _affine(self.norm)
             weight, bias = weight * scale.view(-1, 1, 1, 1), bias * scale + shift
         stride, padding, dilation, groups = self._settings
-        self._filters = torch._C._nn.mkldnn_reorder_conv2d_weight(
+        self._filters: Tensor = torch._C._nn.mkldnn_reorder_conv2d_weight(  # type: ignore[call-arg]
             weight.float().to_mkldnn(), padding, stride, dilation, groups, self._size
         )
         self._offset = bias.float()
@@ -90,12 +90,12 @@ class FusedConv:
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Scale and shift (K each, float64) of batch norm in evaluation mode."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    mean: Any = norm.running_mean
+    variance: Any = norm.running_var
+    scale = (variance.double() + norm.eps).rsqrt()
     if norm.weight is not None:
         scale = scale * norm.weight.detach().double()
-    shift = -norm.running_mean.double() * scale
+    shift = -mean.double() * scale
     return scale, shift if norm.bias is None else shift + norm.bias.detach().double()
 
 
@@ -150,6 +150,15 @@ class _Watcher(fx.Interpreter):
         return output
 
 
+@dataclass(frozen=True)
+class _Group:
+    """A convolution, the calls that it replaces, and what it is given."""
+
+    conv: FusedConv
+    calls: list[fx.Node]
+    given: list[Any]
+
+
 class _Fusion:
     """One graph's convolutions, taken in the order in which they run."""
 
@@ -186,28 +195,51 @@ class _Fusion:
 
     def _replace(self, node: fx.Node, conv: FusedConv) -> None:
         """One call in the place of a convolution and of what follows it."""
-        chain, given = [node], [node.args[0]]
-        if (norm := self._norm(after := self._next(chain))) is not None:
-            conv.norm = norm
-            chain.append(after)
-        if (other := self._added(after := self._next(chain), chain[-1])) is not None:
-            given.append(other)
-            conv.adds = True
-            chain.append(after)
-        after = self._next(chain)
-        made = None if after is None else activation_of(after, self._layer(after))
-        if made is not None and (other is None or made.in_place is not None):
-            conv.activation = made
-            chain.append(after)
-        last = chain[-1]
+        group = _Group(conv, [node], [node.args[0]])
+        for join in (self._join_norm, self._join_sum, self._join_activation):
+            after = self._next(group.calls)
+            if after is not None and join(group, after):
+                group.calls.append(after)
+        last = group.calls[-1]
         with self._graph.inserting_before(last):
-            fused = self._graph.create_node("call_function", conv, tuple(given), name="fused")
+            given = tuple(group.given)
+            fused = self._graph.create_node("call_function", conv, given, name="fused")
         self._seen[fused] = replace(self._seen[last], written=frozenset())
         self._order[fused] = self._order[last]
         last.replace_all_uses_with(fused)
-        for done in reversed(chain):
+        for done in reversed(group.calls):
             self._graph.erase_node(done)
             del self._order[done]
+
+    def _join_norm(self, group: _Group, after: fx.Node) -> bool:
+        """Batch norm by running statistics."""
+        layer = self._layer(after)
+        if type(layer) is not nn.BatchNorm2d or layer.running_mean is None or len(after.args) != 1:
+            return False
+        group.conv.norm = layer
+        return True
+
+    def _join_sum(self, group: _Group, after: fx.Node) -> bool:
+        """The sum with another map of the same size."""
+        if after.target not in _ADDITIONS or len(after.args) != 2 or after.kwargs:
+            return False
+        ours = group.calls[-1]
+        other = after.args[1] if after.args[0] is ours else after.args[0]
+        if not isinstance(other, fx.Node) or other is ours:
+            return False
+        one, two = self._seen[ours], self._seen[other]
+        if (one.size, one.dtype) != (two.size, two.dtype):
+            return False
+        group.given.append(other)
+        group.conv.adds = True
+        return True
+
+    def _join_activation(self, group: _Group, after: fx.Node) -> bool:
+        made = activation_of(after, self._layer(after))
+        if made is None or (group.conv.adds and made.in_place is None):
+            return False
+        group.conv.activation = made
+        return True
 
     def _next(self, chain: list[fx.Node]) -> fx.Node | None:
         """The only call that reads the chain's result, if the chain can run in its place.
@@ -229,49 +261,36 @@ class _Fusion:
             return None
         return self._model.get_submodule(str(node.target))
 
-    def _norm(self, node: fx.Node | None) -> nn.BatchNorm2d | None:
-        layer = None if node is None or len(node.args) != 1 else self._layer(node)
-        if type(layer) is not nn.BatchNorm2d or layer.running_mean is None:
-            return None
-        return layer
-
-    def _added(self, node: fx.Node | None, ours: fx.Node) -> fx.Node | None:
-        """What a sum adds to `ours`, if it is another map of the same size."""
-        if node is None or node.target not in _ADDITIONS or len(node.args) != 2 or node.kwargs:
-            return None
-        first, second = node.args
-        other = second if first is ours else first
-        if not isinstance(other, fx.Node) or other is ours:
-            return None
-        one, two = self._seen[ours], self._seen[other]
-        return other if (one.size, one.dtype) == (two.size, two.dtype) else None
-
     def _conv(self, node: fx.Node) -> FusedConv | None:
         """A convolution of maps whose weights are the model's own."""
-        layer = self._layer(node)
-        weight: Source | None
-        if type(layer) is nn.Conv2d:
-            weight, bias = (layer, "weight"), None if layer.bias is None else (layer, "bias")
-            settings: tuple[Any, ...] = layer.stride, layer.padding, layer.dilation, layer.groups
-            plain = layer.padding_mode == "zeros" and len(node.args) == 1
-        elif node.op == "call_function" and node.target is torch.conv2d:
-            names = "input", "weight", "bias", *(name for name, _ in _SETTINGS)
-            named = dict(zip(names, node.args, strict=False)) | node.kwargs
-            weight, bias = self._source(named.get("weight")), self._source(named.get("bias"))
-            settings = tuple(named.get(name, default) for name, default in _SETTINGS)
-            plain = bias is not None or named.get("bias") is None
-        else:
+        maps = self._seen.get(node.args[0]) if node.args else None  # type: ignore[arg-type]
+        plain = self._plain_layer(node) or self._plain_function(node)
+        if plain is None or maps is None or maps.size is None or len(maps.size) != 4:
             return None
-        *pairs, groups = settings
-        if weight is None or not plain or not all(map(_numbers, (*pairs, groups))):
+        weight, bias, settings = plain
+        if not all(map(_numbers, settings)):
             return None
-        maps = self._seen.get(node.args[0]) if node.args else None
-        if maps is None or maps.size is None or len(maps.size) != 4:
-            return None
-        size = self._block, *maps.size[1:]
-        made = FusedConv(weight, bias, (*map(_pair, pairs), groups), size)
+        pairs = *map(_pair, settings[:3]), settings[3]
+        made = FusedConv(weight, bias, pairs, (self._block, *maps.size[1:]))
         float32 = all(tensor.dtype == torch.float32 for tensor in made.tensors())
         return made if float32 and maps.dtype == torch.float32 else None
+
+    def _plain_layer(self, node: fx.Node) -> _Plain | None:
+        layer = self._layer(node)
+        if type(layer) is not nn.Conv2d or layer.padding_mode != "zeros" or len(node.args) != 1:
+            return None
+        bias = None if layer.bias is None else (layer, "bias")
+        return (layer, "weight"), bias, (layer.stride, layer.padding, layer.dilation, layer.groups)
+
+    def _plain_function(self, node: fx.Node) -> _Plain | None:
+        if node.op != "call_function" or node.target is not torch.conv2d:
+            return None
+        names = "input", "weight", "bias", *(name for name, _ in _SETTINGS)
+        named = dict(zip(names, node.args, strict=False)) | node.kwargs
+        weight, bias = self._source(named.get("weight")), self._source(named.get("bias"))
+        if weight is None or (bias is None and named.get("bias") is not None):
+            return None
+        return weight, bias, tuple(named.get(name, default) for name, default in _SETTINGS)
 
     def _source(self, given: object) -> Source | None:
         if not isinstance(given, fx.Node) or given.op != "get_attr":

@@ -133,11 +133,10 @@ def test_a_residual_network_runs_as_it_is() -> None:
     torch.manual_seed(0)
     model, example = resnet18().eval(), images(1, 64)
     cut = cut_at(model, "layer4", example)
-    for engine in (Engine(), EXACT):
-        forwards = prepare(cut, example, engine)
-        assert (forwards.how, forwards.exact) == ("the model itself", True)
-        assert forwards.batch_size == 16
-        assert torch.equal(logits(forwards, images(3, 64)), logits(cut.logits, images(3, 64)))
+    forwards = prepare(cut, example, EXACT)
+    assert (forwards.how, forwards.exact) == ("the model itself", True)
+    assert forwards.batch_size == 16
+    assert torch.equal(logits(forwards, images(3, 64)), logits(cut.logits, images(3, 64)))
 
 
 def test_the_papers_network() -> None:
@@ -252,7 +251,7 @@ def test_weights_that_are_computed_are_computed_every_time() -> None:
     parametrize.register_parametrization(parametrised[3], "weight", Halved())
     for model in (normed.eval(), parametrised.eval()):
         cut = cut_at(model, "6", example)
-        forwards = prepare(cut, example, Engine())
+        forwards = prepare(cut, example, EXACT)
         assert forwards.how == "the model itself"
         with torch.no_grad():
             for parameter in model[3].parameters():
