@@ -54,7 +54,8 @@ class Settings:
     batch_size: images in one pass.
     memory: bytes that a pass of masked images may take; None for no bound but batch_size.
     precision: of masked images' passes; below float32 the error is measured and recorded.
-    exact: masked images run by direct convolutions alone, bit for bit as in the model.
+    exact: masked images run without Winograd's algorithm, folded batch norm and fused activations,
+        bit for bit as in the model.
     compile: masked images run through torch.compile.
     checks: "dead-zone", "invariance", the metrics of :data:`camaudit.evaluation.options.CHECKS`
         and the sanity checks of :data:`camaudit.sanity.CHECKS`.
