@@ -23,9 +23,6 @@ __all__ = ["Graphs", "same", "state_of", "trace"]
 
 _SHAPE_METHODS = ("size", "dim")
 _SHAPE_ATTRIBUTES = ("shape", "device", "dtype", "ndim")
-_ARITHMETIC = (
-    operator.getitem, operator.add, operator.sub, operator.mul, operator.floordiv,
-)  # fmt: skip
 _TENSORS = ("_parameters", "_buffers")
 _HELD = (list, set, deque)
 
@@ -133,29 +130,17 @@ def _divided(graph: fx.Graph, layer: fx.Node) -> Graphs | None:
 
     def taken(node: fx.Node) -> fx.Node:
         if node not in after:
-            if not _sized(node):
-                raise LookupError(node.name)
             after[node] = head.node_copy(node, taken)
         return after[node]
 
-    try:
-        for node in nodes[place + 1 :]:
-            after[node] = head.node_copy(node, taken)
-    except LookupError:
-        return None
-    if any(not _sized(user) for user in after[images].users):
-        return None
-    return Graphs(trunk, head)
+    for node in nodes[place + 1 :]:
+        after[node] = head.node_copy(node, taken)
+    sizes_alone = all(_is_size(user) for user in after[images].users)
+    return Graphs(trunk, head) if sizes_alone else None
 
 
-def _sized(node: fx.Node) -> bool:
-    """Whether a node is a weight, a size of the images, or a number made of such sizes."""
-    if node.op == "get_attr":
-        return True
+def _is_size(node: fx.Node) -> bool:
+    """Whether a call reads nothing of its argument but its form."""
     if node.op == "call_method":
         return node.target in _SHAPE_METHODS
-    if node.op != "call_function":
-        return False
-    if node.target is getattr:
-        return node.args[1] in _SHAPE_ATTRIBUTES
-    return node.target in _ARITHMETIC and all(_sized(given) for given in node.all_input_nodes)
+    return node.target is getattr and node.args[1] in _SHAPE_ATTRIBUTES

@@ -182,6 +182,7 @@ def written_by_a_sum(g: Given) -> Tensor:
         (lambda g: g.net.norm2(g.y) + g.x.mean(dim=(2, 3), keepdim=True), "n"),
         (lambda g: g.net.norm2(g.y) + g.x[:, :1], "n"),
         (lambda g: g.net.norm2(g.y) + g.net.norm3.weight.view(1, 8, 1, 1), "n"),
+        (lambda g: g.net.norm2(g.y) + g.net.norm3.weight.view(1, 8, 1, 1).repeat(1, 1, 8, 8), "n"),
         (lambda g: g.net.norm2(g.y) + 1, "n"),
         (lambda g: torch.add(g.net.norm2(g.y), g.x, alpha=2), "n"),
         (lambda g: (z := g.net.norm2(g.y)) + z, "n"),
