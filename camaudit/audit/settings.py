@@ -54,7 +54,8 @@ class Settings:
     batch_size: images in one pass.
     memory: bytes that a pass of masked images may take; None for no bound but batch_size.
     precision: of masked images' passes; below float32 the error is measured and recorded.
-    exact: masked images run by direct convolutions alone, bit for bit as in the model.
+    exact: masked images run without Winograd's algorithm, folded batch norm and fused activations,
+        bit for bit as in the model.
     compile: masked images run through torch.compile.
     checks: "dead-zone", "invariance", the metrics of :data:`camaudit.evaluation.options.CHECKS`
         and the sanity checks of :data:`camaudit.sanity.CHECKS`.
@@ -315,7 +316,7 @@ class Settings:
             batch_size=self.batch_size,
             memory=self.memory,
             precision=self.precision,
-            winograd=not self.exact,
+            rounding=not self.exact,
             compile=self.compile,
         )
 

@@ -146,8 +146,8 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
 @click.option(
     "--exact",
     is_flag=True,
-    help="Run masked images by direct convolutions alone, bit for bit as in the model. "
-    "Default: chain networks on a CPU use Winograd's algorithm, equal to rounding.",
+    help="Run masked images bit for bit as in the model. Default, on a CPU: chain networks use "
+    "Winograd's algorithm, others folded batch norm and fused activations, equal to rounding.",
 )
 @click.option("--compile", is_flag=True, help="Run masked images through torch.compile.")
 @click.option(

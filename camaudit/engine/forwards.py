@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from camaudit.cut import Cut
 from camaudit.engine.chain import BLOCK, FastChain
 from camaudit.engine.cone import Span, span_of
+from camaudit.engine.folded import folded_model
 from camaudit.engine.memory import peak_bytes
 from camaudit.engine.winograd import WORKSPACE_BYTES
 from camaudit.errors import DegenerateModelError, UsageError
@@ -40,15 +41,17 @@ class Engine:
     memory: bytes that one pass may take beyond the model; lowers the number of images where
         needed, to one image if it must be.
     precision: of masked images' passes; below float32 the error of the scores is measured.
-    winograd: whether wide 3×3 convolutions of chain networks may run by Winograd's algorithm
-        (float32 on a CPU), which differs from a direct convolution by rounding.
+    rounding: whether masked images may run by algorithms that differ from the model's own pass by
+        rounding (float32 on a CPU): Winograd's for the wide 3×3 convolutions of chain networks,
+        folded batch norm and fused activations elsewhere. Folded weights are a second and third
+        copy of the convolutions' own.
     compile: run the passes through torch.compile.
     """
 
     batch_size: int = 16
     memory: int | None = None
     precision: Precision = "float32"
-    winograd: bool = True
+    rounding: bool = True
     compile: bool = False
 
     def __post_init__(self) -> None:
@@ -130,9 +133,10 @@ class Forwards:
 def prepare(divided: Cut | WalledModel, example: Tensor, engine: Engine) -> Forwards:
     """The forwards of `divided` for images like `example` (1×C×H×W).
 
-    A chain network runs layer by layer on what its live cells read; any other network, one that
-    somebody has hooked, and images of another size run as the model is. Weights may change
-    afterwards; prepare again after a change of layers or of the wall.
+    A chain network runs layer by layer on what its live cells read; any other network with folded
+    convolutions, if the engine allows it and its code can be written down. One that somebody has
+    hooked, and images of another size, run as the model is. Weights may change afterwards; prepare
+    again after a change of layers or of the wall.
 
     Raises :class:`UsageError` where a lower precision or compilation is asked of a model that
     cannot do it.
@@ -141,13 +145,27 @@ def prepare(divided: Cut | WalledModel, example: Tensor, engine: Engine) -> Forw
     if engine.precision != "float32":
         found = _reduced(divided, example, engine)
     else:
-        found = _layer_by_layer(divided, example, engine) or _own(divided, example, engine)
+        found = (
+            _layer_by_layer(divided, example, engine)
+            or _folded(divided, example, engine)
+            or _own(divided, example, engine)
+        )
     return _compiled(found, example) if engine.compile else found
 
 
 def _own(divided: Cut | WalledModel, example: Tensor, engine: Engine) -> Forwards:
     batch = _batch(divided, example, engine)
     return Forwards(divided, batch, True, "the model itself", divided.logits)
+
+
+def _folded(divided: Cut | WalledModel, example: Tensor, engine: Engine) -> Forwards | None:
+    """The model with folded batch norm and fused activations; None where that is not safe."""
+    allowed = engine.rounding and not engine.compile
+    found = folded_model(divided, example) if allowed else None
+    if found is None:
+        return None
+    how = "folded batch norm, fused activations"
+    return Forwards(divided, _batch(divided, example, engine), False, how, found)
 
 
 def _reduced(divided: Cut | WalledModel, example: Tensor, engine: Engine) -> Forwards:
@@ -157,7 +175,7 @@ def _reduced(divided: Cut | WalledModel, example: Tensor, engine: Engine) -> For
             "images are float64: leave it out"
         )
     dtype = getattr(torch, engine.precision)
-    direct = replace(engine, winograd=False)
+    direct = replace(engine, rounding=False)
     found = _layer_by_layer(divided, example, direct, bits=False) or _own(divided, example, engine)
 
     def run(images: Tensor) -> Tensor:
@@ -227,7 +245,7 @@ def _layer_by_layer(
         return None
     rows, columns = _live(divided, chain)
     own = inner if bits and not engine.compile else None
-    winograd = engine.winograd and _roomy(engine)
+    winograd = engine.rounding and _roomy(engine)
     fast = FastChain(chain, rows, columns, winograd=winograd, own=own)
     if own is not None and not fast.winograd and not fast.repeatable:
         return None
@@ -273,5 +291,5 @@ def _blocks(
 
 def _roomy(engine: Engine) -> bool:
     """Whether there is memory for what Winograd's algorithm takes, where it may run."""
-    least = 2 * WORKSPACE_BYTES if engine.winograd else 0
+    least = 2 * WORKSPACE_BYTES if engine.rounding else 0
     return engine.memory is None or engine.memory >= least

@@ -94,7 +94,7 @@ def test_exact_passes_are_the_models_own(settings: Settings, exact: Outcome) -> 
     assert masked(exact) == {"walled": plain, "unwalled": plain}
     subject = build_subject(settings)
     engine = replace(settings, exact=True).engine
-    assert engine == Engine(batch_size=2, winograd=False)
+    assert engine == Engine(batch_size=2, rounding=False)
     batch = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     forwards = prepare(subject.walled, batch, engine)
     with torch.no_grad():

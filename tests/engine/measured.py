@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -14,7 +15,8 @@ from torch.utils._pytree import tree_leaves
 class Peak(TorchDispatchMode):
     """The most `bytes` that tensors made within the context held together.
 
-    What a kernel allocates for itself and frees before it returns is not seen.
+    What a kernel allocates for itself and frees before it returns is not seen, nor are filters in
+    oneDNN's own layout, which have no storage.
     """
 
     def __init__(self) -> None:
@@ -38,4 +40,4 @@ class Peak(TorchDispatchMode):
 
 
 def _is(value: Any) -> bool:
-    return isinstance(value, Tensor)
+    return isinstance(value, Tensor) and value.layout is torch.strided

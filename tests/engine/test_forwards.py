@@ -26,7 +26,7 @@ from tests.networks import CUTTABLE, build, images, settle
 from tests.subjects import FACTORY
 
 Divided = Cut | WalledModel
-EXACT = Engine(winograd=False)
+EXACT = Engine(rounding=False)
 #: Of the range of logits, after any number of convolutions by Winograd's algorithm.
 NEAR = 1e-4
 
@@ -133,11 +133,10 @@ def test_a_residual_network_runs_as_it_is() -> None:
     torch.manual_seed(0)
     model, example = resnet18().eval(), images(1, 64)
     cut = cut_at(model, "layer4", example)
-    for engine in (Engine(), EXACT):
-        forwards = prepare(cut, example, engine)
-        assert (forwards.how, forwards.exact) == ("the model itself", True)
-        assert forwards.batch_size == 16
-        assert torch.equal(logits(forwards, images(3, 64)), logits(cut.logits, images(3, 64)))
+    forwards = prepare(cut, example, EXACT)
+    assert (forwards.how, forwards.exact) == ("the model itself", True)
+    assert forwards.batch_size == 16
+    assert torch.equal(logits(forwards, images(3, 64)), logits(cut.logits, images(3, 64)))
 
 
 @pytest.mark.parametrize("memory", [None, 10**12])
@@ -262,7 +261,7 @@ def test_weights_that_are_computed_are_computed_every_time() -> None:
     parametrize.register_parametrization(parametrised[3], "weight", Halved())
     for model in (normed.eval(), parametrised.eval()):
         cut = cut_at(model, "6", example)
-        forwards = prepare(cut, example, Engine())
+        forwards = prepare(cut, example, EXACT)
         assert forwards.how == "the model itself"
         with torch.no_grad():
             for parameter in model[3].parameters():
@@ -600,7 +599,7 @@ def state_of(model: nn.Module) -> list[object]:
 
 ENGINES = (
     Engine(), EXACT, Engine(memory=10**6), Engine(precision="bfloat16"),
-    Engine(winograd=False, memory=10**8),
+    Engine(rounding=False, memory=10**8),
 )  # fmt: skip
 
 
@@ -628,7 +627,7 @@ def test_an_exception_leaves_nothing_behind(place: str, engine: Engine) -> None:
     forwards = prepare(cut, images(1), engine)
     broken.armed = True
     before = state_of(model)
-    measured = Engine(memory=10**6, winograd=engine.winograd)
+    measured = Engine(memory=10**6, rounding=engine.rounding)
     attempts = {
         "prepare": lambda: prepare(cut, images(1), measured),
         "run": lambda: logits(forwards, images(2)),
