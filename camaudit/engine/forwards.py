@@ -154,7 +154,7 @@ def prepare(divided: Cut | WalledModel, example: Tensor, engine: Engine) -> Forw
 
 
 def _own(divided: Cut | WalledModel, example: Tensor, engine: Engine) -> Forwards:
-    batch = _batch(divided, example, engine)
+    batch = _in_cache(divided, example, _batch(divided, example, engine))
     return Forwards(divided, batch, True, "the model itself", divided.logits)
 
 
@@ -200,15 +200,19 @@ def _compiled(found: Forwards, example: Tensor) -> Forwards:
 
 
 def _batch(divided: Cut | WalledModel, example: Tensor, engine: Engine) -> int:
-    """Images in one pass of the model itself: few on a CPU, where large maps are slow to reach."""
-    on_cpu = example.device.type == "cpu"
-    if engine.memory is None and not on_cpu:
+    """Images in one pass of the model, as many as the engine's memory holds."""
+    if engine.memory is None:
         return engine.batch_size
     each = peak_bytes(divided.modules(), lambda: divided.logits(example))
-    batch = _clamped(_CACHED // max(1, each), engine.batch_size) if on_cpu else engine.batch_size
-    if engine.memory is None:
-        return batch
-    return _clamped(engine.memory // (each + _IMAGE_COPIES * example.nbytes), batch)
+    return _clamped(engine.memory // (each + _IMAGE_COPIES * example.nbytes), engine.batch_size)
+
+
+def _in_cache(divided: Cut | WalledModel, example: Tensor, most: int) -> int:
+    """Images, at most so many, whose maps stay in a CPU's cache through the model's own pass."""
+    if example.device.type != "cpu" or most == 1:
+        return most
+    each = peak_bytes(divided.modules(), lambda: divided.logits(example))
+    return _clamped(_CACHED // max(1, each), most)
 
 
 def _clamped(count: int, most: int) -> int:
