@@ -145,9 +145,9 @@ def test_a_pass_has_few_images_where_their_maps_are_large(memory: int | None) ->
     torch.manual_seed(0)
     model, example = resnet18().eval(), images(1, 224)
     cut = cut_at(model, "layer4", example)
-    for asked, given in ((16, 5), (3, 3)):
+    for asked, fits in ((16, 5), (3, 3)):
         engine = Engine(batch_size=asked, memory=memory, rounding=False)
-        assert prepare(cut, example, engine).batch_size == given
+        assert prepare(cut, example, engine).batch_size == fits
 
 
 def test_the_papers_network() -> None:
