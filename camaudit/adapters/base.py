@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camaudit.adapters.hygiene import untouched
+from camaudit.adapters.hygiene import drawing, untouched
 from camaudit.errors import MissingExtraError, UsageError
 from camaudit.spelling import EXTRAS
 
@@ -45,11 +45,15 @@ class Adapter:
     def __call__(self, model: nn.Module, layer: str, images: Tensor, targets: Tensor) -> Tensor:
         """Maps of the targets; the model's hooks, modes and gradients are as before afterwards.
 
+        So are the global random states: the same state gives the same maps.
+
         Raises what the library raises, :class:`camaudit.errors.MethodError` where the layer is
         none that it can explain, and :class:`camaudit.errors.NotApplicableError` where hooks
         cannot tell the runs of a layer apart.
         """
-        with _quiet(), untouched(model), torch.inference_mode(False), torch.enable_grad():
+        with (
+            _quiet(), untouched(model), drawing(), torch.inference_mode(False), torch.enable_grad()
+        ):  # fmt: skip
             return self.run(model, layer, images, targets).detach()
 
 

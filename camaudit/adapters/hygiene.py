@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["Traces", "differences", "traces", "untouched"]
+__all__ = ["Traces", "differences", "drawing", "traces", "untouched"]
 
 #: What is looked at ("hooks", "mode", …) → module or parameter → its state.
 Traces = dict[str, dict[str, Any]]
@@ -18,14 +20,16 @@ _ON_TENSORS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 def traces(model: nn.Module) -> Traces:
-    """Hooks, children and modes of every module, requires_grad, `.grad` and hooks of parameters.
+    """Attributes, hooks, children and modes of modules; flags, `.grad` and hooks of parameters.
 
     Values are not looked at: this costs no pass over the weights.
     """
-    found: Traces = {"hooks": {"all modules": _registered(vars(nn.modules.module))}}
+    found: Traces = {"attributes": {}}
+    found |= {"hooks": {"all modules": _registered(vars(nn.modules.module))}}
     found |= {"children": {}, "mode": {}, "requires_grad": {}, ".grad": {}}
     for name, module in model.named_modules():
         label = name or "the model"
+        found["attributes"][label] = sorted(vars(module))
         found["hooks"][label] = _registered(vars(module))
         found["children"][label] = [(key, id(one)) for key, one in module.named_children()]
         found["mode"][label] = module.training
@@ -52,7 +56,7 @@ def differences(before: Traces, after: Traces) -> list[str]:
 def untouched(model: nn.Module) -> Iterator[None]:
     """Afterwards everything that :func:`traces` looks at is as before; within, `.grad` is empty.
 
-    Values of tensors are not kept.
+    Attributes that modules have got are taken off. Values of tensors are not kept.
     """
     modules = [one for one in model.modules() if not isinstance(one, torch.jit.ScriptModule)]
     spaces = [vars(nn.modules.module), *map(vars, modules)]
@@ -63,6 +67,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
         if isinstance(table, dict) and (key.endswith("hooks") or key == "_modules")
     ]
     modes = [(one, one.training) for one in modules]
+    attributes = [(vars(one), dict(vars(one))) for one in modules]
     kept = [(value, value.requires_grad, value.grad) for value in model.parameters()]
     hooks = [
         (value, kind, table, dict(table or {}))
@@ -79,6 +84,10 @@ def untouched(model: nn.Module) -> Iterator[None]:
             if list(table.items()) != list(entries.items()):
                 table.clear()
                 table.update(entries)
+        for space, known in attributes:
+            for key in [*space.keys() - known.keys()]:
+                del space[key]
+            space.update({key: known[key] for key in known.keys() - space.keys()})
         for module, mode in modes:
             module.training = mode
         for value, required, grad in kept:
@@ -91,6 +100,23 @@ def untouched(model: nn.Module) -> Iterator[None]:
             elif dict(held) != entries:
                 held.clear()
                 held.update(entries)
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Afterwards the global random states of torch, NumPy and Python are as before.
+
+    What draws within it draws the same again if it is called again.
+    """
+    numbers, others = np.random.get_state(), random.getstate()
+    started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = range(torch.cuda.device_count()) if started else ()
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        np.random.set_state(numbers)
+        random.setstate(others)
 
 
 def _registered(attributes: Mapping[str, Any]) -> list[tuple[str, list[int]]]:

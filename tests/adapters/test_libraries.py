@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -328,6 +329,37 @@ def test_no_library_is_imported_before_it_is_named() -> None:
         "sys.exit(bool({'pytorch_grad_cam', 'torchcam', 'captum'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "spec", ["torchcam:SmoothGradCAMpp(num_samples=2)", "pytorch_grad_cam:RandomCAM"]
+)
+def test_what_is_drawn_follows_from_the_random_state_which_stays(spec: str) -> None:
+    question, explain = asked(), load(spec)
+    torch.manual_seed(3)
+    np.random.seed(3)
+    states = torch.get_rng_state(), repr(np.random.get_state())
+    first = explain(*question)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert repr(np.random.get_state()) == states[1]
+    assert torch.equal(explain(*question), first)
+    torch.manual_seed(4)
+    np.random.seed(4)
+    assert not torch.equal(explain(*question), first)
+
+
+def test_a_failing_deeplift_leaves_no_attribute_on_modules() -> None:
+    model, layer, images, targets = asked()
+
+    class Fails(nn.Module):
+        def forward(self, _maps: Tensor) -> Tensor:
+            raise RuntimeError("no head")
+
+    model[9] = Fails()  # type: ignore[operator]
+    before = traces(model)
+    with pytest.raises(RuntimeError, match="no head"):
+        load("captum:DeepLift")(model, layer, images, targets)
+    assert differences(before, traces(model)) == []
 
 
 def test_an_explainer_that_fails_leaves_no_hook(monkeypatch: pytest.MonkeyPatch) -> None:

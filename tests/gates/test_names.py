@@ -88,7 +88,16 @@ def test_every_option_is_spelled_as_results_spell_it(name: str, data: st.DataObj
 
 @pytest.mark.parametrize(
     "text",
-    ["explainers.py:mine=gradcam", "a.b:f", " a/b c.py:f=scorecam(score=probability)", "C:/a.py:f"],
+    [
+        "explainers.py:mine=gradcam",
+        "a.b:f",
+        " a/b c.py:f=scorecam(score=probability)",
+        "C:/a.py:f",
+        "captum:Saliency(reduce = sum,abs=FALSE)",
+        "maps:out/ig",
+        "maps:a(name=ig)",
+        "pytorch-grad-cam:GradCAM=gradcam",
+    ],
 )
 def test_explainers_of_ones_own_are_named_as_results_name_them(text: str) -> None:
     made = explainer(text)
@@ -96,6 +105,7 @@ def test_explainers_of_ones_own_are_named_as_results_name_them(text: str) -> Non
     assert not made.control
     assert made.label == spelled(text).label
     assert made.spec == text.strip()
+    assert made.fixed is text.startswith("maps:")
 
 
 @pytest.mark.parametrize(
