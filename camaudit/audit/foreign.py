@@ -59,7 +59,10 @@ class Foreign:
         folders = [spec.maps for spec in self.specs if spec.maps is not None]
         if not folders:
             return
-        known = {digest(batch_tensor(subject, [one])[0]): _names(one) for one in images}
+        known: dict[str, tuple[str, ...]] = {}
+        for one in images:  # the same picture may be there twice
+            place = digest(batch_tensor(subject, [one])[0])
+            known[place] = (*known.get(place, ()), *_names(one))
         for folder in folders:
             folder.bind(known, walled=isinstance(subject, WalledSubject))
 

@@ -72,9 +72,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def bomb() -> bytes:
-    """A PNG of 100 000 × 100 000 pixels, in a few bytes."""
-    head = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
+def bomb(side: int) -> bytes:
+    """A PNG of side × side pixels, in a few bytes."""
+    head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
 
 
@@ -98,7 +98,8 @@ def promising(count: int) -> bytes:
         ("a.npy", np.ones((2, 2), complex), "a.npy holds complex128; expected real numbers"),
         ("a.npy", np.array([["x"]]), "a.npy holds <U1; expected real numbers"),
         ("a.png", b"\x89PNG\r\n\x1a\nbroken", "a.png cannot be read as a map"),
-        ("a.png", bomb(), "a.png cannot be read as a map"),
+        ("a.png", bomb(100_000), "a.png cannot be read as a map"),
+        ("a.png", bomb(9_000), "9000×9000 values are more than a map has"),
         ("a.png", np.zeros((2, 2, 3), np.uint8), "it is a picture of mode RGB; expected grey"),
         ("a.safetensors", b"\xff" * 8, "a.safetensors cannot be read as a map"),
     ],
