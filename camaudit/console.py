@@ -22,6 +22,7 @@ from camaudit.evaluation.protocols import PROTOCOLS
 from camaudit.methods import METHODS, STANDARD, method_names, options_listing
 from camaudit.metrics.catalogue import METRICS, MetricInfo
 from camaudit.report.data_sets import data_tables
+from camaudit.report.explainers_table import explainers_table
 from camaudit.report.invariance_table import invariance_tables
 from camaudit.report.metrics_terminal import metrics_tables
 from camaudit.report.sanity_table import sanity_tables
@@ -104,7 +105,8 @@ def print_table(results: Results) -> None:
 
     Where data sets were audited, the table of these follows, then those of the metrics and of a
     protocol's claims, one for each sanity check and those of the invariance check; where only such
-    checks were run there is no other.
+    checks were run there is no other. Explainers that are no registered methods come last, with
+    what was done to their maps.
     Raises BrokenPipeError where nobody reads stdout any more.
     """
     print_tables(lambda width: _tables(results, width))
@@ -117,7 +119,7 @@ def _tables(results: Results, width: int) -> list[Table]:
         *invariance_tables(results),
     ]
     zone = [terminal_table(results, width=width)] if results.summary or not checks else []
-    return [*zone, *data_tables(results, width=width), *checks]
+    return [*zone, *data_tables(results, width=width), *checks, *explainers_table(results)]
 
 
 def print_claims(results: Results) -> None:

@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "registry": set(),
     "maps": set(),
     "importing": {"errors"},
+    "spelling": {"errors"},
     "sites": {"errors"},
     "recent": set(),
     "cut": {"errors", "recent", "sites"},
@@ -29,7 +30,8 @@ ALLOWED: dict[str, set[str]] = {
     "objective": {"errors"},
     "first_linear": {"recent"},
     "capture": {"errors", "linear_head", "objective"},
-    "methods": {"errors", "registry", "maps", "first_linear", "capture", "objective"},
+    "methods": {"errors", "registry", "maps", "first_linear", "capture", "objective", "spelling"},
+    "adapters": {"errors", "importing", "maps", "spelling"},
     "initialisation": {"errors"},
     "walls": {"errors", "initialisation", "maps", "recent", "sites", "cut", "passage"},
     "theory": {"errors", "types", "initialisation", "cut", "walls"},
@@ -45,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "invariance": {
         "errors", "files", "registry", "importing", "maps", "sites", "recent", "cut", "capture",
-        "objective", "methods", "walls",
+        "objective", "methods", "walls", "adapters", "spelling",
     },
     "data": {"", "errors", "files"},
     "models": {"errors", "importing", "sites"},
@@ -53,13 +55,14 @@ ALLOWED: dict[str, set[str]] = {
     "schema": set(),
     "gates": {
         "errors", "files", "types", "metrics.estimates", "schema", "report.figures", "report.gate",
+        "spelling",
     },
     "audit": {
         "", "errors", "types", "maps", "sites", "cut", "capture", "engine", "methods", "walls",
         "metrics", "data", "models", "report.gallery", "report.names", "report.sanity_pictures",
         "initialisation", "theory", "training.trained", "sanity", "invariance", "gates",
         "evaluation",
-        "importing",
+        "importing", "adapters", "spelling",
     },
     "training": {
         "", "errors", "files", "cut", "data", "initialisation", "models", "walls", "report.curves",
@@ -67,11 +70,11 @@ ALLOWED: dict[str, set[str]] = {
     },
     "commands": {
         "", "errors", "files", "types", "data", "console", "audit", "gates", "report", "schema",
-        "training",
+        "training", "spelling",
     },
     "testing": {
         "", "errors", "files", "gates", "report.gate", "report.html", "audit", "invariance",
-        "methods", "types",
+        "methods", "types", "spelling",
     },
     "pytest_plugin": {"testing"},
     "console": {
@@ -85,8 +88,8 @@ ALLOWED: dict[str, set[str]] = {
 
 #: These never import torch, so that they work from records alone or answer at once.
 TORCH_FREE = {
-    "errors", "types", "files", "registry", "importing", "report", "schema", "gates", "cli", "",
-    "__main__", "pytest_plugin",
+    "errors", "types", "files", "registry", "importing", "spelling", "report", "schema", "gates",
+    "cli", "", "__main__", "pytest_plugin",
 }  # fmt: skip
 
 

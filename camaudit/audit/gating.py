@@ -17,6 +17,7 @@ from camaudit.gates.gate import judge
 from camaudit.gates.policy import Policy
 from camaudit.gates.verdict import Decision, Verdict
 from camaudit.importing import importable
+from camaudit.spelling import placed
 
 __all__ = ["KEPT", "Gated", "adjusted", "audited", "gate", "settings_of"]
 
@@ -145,5 +146,4 @@ def _spec(policy: Policy, spec: str) -> str:
     """A model, trained folder or explainer, its file taken from the policy's folder."""
     if spec.startswith("trained:"):
         return f"trained:{_path(policy, spec.removeprefix('trained:'))}"
-    source, mark, name = spec.partition(":")
-    return f"{_path(policy, source)}{mark}{name}" if source.endswith(".py") else spec
+    return placed(spec, policy.folder)

@@ -74,13 +74,15 @@ def audit_invariance(
     file that cannot be read.
     """
     calls = [method_call(name) for name in methods]
-    tested = [_method(call, settings) for call in calls] + [_foreign(spec) for spec in foreign]
+    fixed = [spec.name for spec in foreign if spec.maps is not None]
+    tested = [_method(call, settings) for call in calls]
+    tested += [_foreign(spec) for spec in foreign if spec.maps is None]
     found = run_invariance(
         tested, options=settings.invariance, own=_own(subject, images),
         store=None if counterexamples is None else Store(counterexamples), progress=progress,
     )  # fmt: skip
     return InvarianceFindings(
-        found.to_dict(), invariance_claims(found), _seconds(found), _warnings(tested)
+        found.to_dict(), invariance_claims(found), _seconds(found), _warnings(tested, fixed)
     )
 
 
@@ -125,14 +127,20 @@ def _seconds(found: InvarianceResult) -> dict[str, float]:
     return seconds
 
 
-def _warnings(tested: Sequence[Tested]) -> tuple[str, ...]:
+def _warnings(tested: Sequence[Tested], fixed: Sequence[str]) -> tuple[str, ...]:
     left = [one.name for one in tested if one.own is None]
-    if not left:
-        return ()
-    return (
-        f"{', '.join(left)}: tested on drawn networks alone, because they run the model many times "
-        "for every image; --costly-cascades has them tested on the model itself too",
-    )
+    told = []
+    if left:
+        told.append(
+            f"{', '.join(left)}: tested on drawn networks alone, because they run the model many "
+            "times for every image; --costly-cascades has them tested on the model itself too"
+        )
+    if fixed:
+        told.append(
+            f"invariance is not applicable to {', '.join(fixed)}: precomputed maps cannot be made "
+            "again for a changed model or image"
+        )
+    return tuple(told)
 
 
 def invariance_claims(found: InvarianceResult) -> list[Claim]:

@@ -189,9 +189,9 @@ class Loop:
                 self.progress.advance(self._unit(method))
 
     def _parts(self, method: str, start: int, count: int) -> Iterator[slice]:
-        """The rows of a batch that `method` takes; perturbation methods go image by image."""
+        """The rows of a batch that `method` takes; costly ones and fixed maps go one by one."""
         count = min(count, max(0, self._limit(method) - start))
-        step = 1 if _slow(method) else max(count, 1)
+        step = 1 if _slow(method) or method_call(method).info.fixed else max(count, 1)
         for first in range(0, count, step):
             yield slice(first, first + step)
 

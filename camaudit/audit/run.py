@@ -10,7 +10,7 @@ from typing import Any
 import camaudit
 from camaudit.audit.clock import Clock
 from camaudit.audit.evaluating import MetricFindings, audit_metrics, labelled
-from camaudit.audit.foreign import foreign_methods
+from camaudit.audit.foreign import Foreign, foreign_methods
 from camaudit.audit.images import AuditImages, audit_images, data_size, open_data
 from camaudit.audit.invariance import InvarianceFindings, audit_invariance, foreign_explainers
 from camaudit.audit.live import Live, tensor_images
@@ -24,7 +24,6 @@ from camaudit.audit.summary import summarise, summarise_data
 from camaudit.audit.verifying import verified_zone
 from camaudit.evaluation.protocols import protocol
 from camaudit.evaluation.tables import protocol_tables
-from camaudit.invariance.loading import ExplainerSpec
 from camaudit.methods import method_call, select
 from camaudit.metrics.catalogue import METRICS
 from camaudit.metrics.statistics import LEVEL, MINIMUM, RESAMPLES
@@ -108,20 +107,20 @@ def run_audit(
     is recorded with status "error" and does not end the run.
     """
     foreign = [*([] if live is None else live.specs()), *foreign_explainers(settings)]
-    with foreign_methods(foreign):
-        return _audited(settings, foreign, progress or Silent(), counterexamples, live)
+    with foreign_methods(foreign) as known:
+        return _audited(settings, known, progress or Silent(), counterexamples, live)
 
 
 def _audited(
     settings: Settings,
-    foreign: Sequence[ExplainerSpec],
+    foreign: Foreign,
     progress: Progress,
     counterexamples: Path | None,
     live: Live | None,
 ) -> Outcome:
     clock = Clock()
     registered = _selected(settings)
-    methods = [*registered, *(spec.name for spec in foreign)]
+    methods = [*registered, *(spec.name for spec in foreign.specs)]
     data = open_data(settings.data)
     if live is not None and live.size is not None:
         settings = replace(settings, image_size=live.size)
@@ -144,7 +143,8 @@ def _audited(
         else:
             images = AuditImages(tensor_images(given)[: settings.num_images])
         regions = labelled(settings, images.images)  # a wrong file is refused before the work
-    found = _Found(settings, subject, images, methods, clock, given is not None)
+        foreign.bind(subject, images.images)
+    found = _Found(settings, subject, images, methods, foreign, clock, given is not None)
     if isinstance(subject, WalledSubject):
         progress.stage("verifying the dead zone")
         with clock.measure("verification"):
@@ -165,7 +165,7 @@ def _audited(
     if INVARIANCE in settings.checks:
         with clock.measure("invariance"):
             found.invariance = audit_invariance(
-                settings, subject, images.images, registered, foreign, progress,
+                settings, subject, images.images, registered, foreign.specs, progress,
                 counterexamples=counterexamples,
             )  # fmt: skip
     return _outcome(found)
@@ -182,6 +182,7 @@ class _Found:
     subject: Subject
     images: AuditImages
     methods: list[str]
+    foreign: Foreign
     clock: Clock
     given: bool = False
     zone: DeadZone | None = None
@@ -205,6 +206,8 @@ def _outcome(found: _Found) -> Outcome:
         "images_sha256": images_sha256(list(images.images)),
     }
     used: dict[str, Any] = {"methods": found.methods, "bootstrap": _BOOTSTRAP}
+    if found.foreign.specs:
+        used["foreign"] = found.foreign.to_dict()
     if found.loop is not None:
         description["accuracy"] = _accuracy(found.loop)
         forwards = found.loop.forwards.items()
@@ -219,7 +222,7 @@ def _outcome(found: _Found) -> Outcome:
         images=_entries(found),
     )
     timing = found.clock.to_dict()
-    warnings = [*subject.warnings, *images.warnings]
+    warnings = [*subject.warnings, *images.warnings, *found.foreign.warnings]
     results = Results(camaudit.__version__, provenance, [], [])
     if found.loop is not None and found.zone is not None:
         warnings += found.loop.notes

@@ -99,18 +99,26 @@ def _taking_part(
 ) -> tuple[list[MethodCall], tuple[str, ...]]:
     calls = [method_call(name) for name in methods]
     left = [call.label for call in calls if call.info.many_passes and not settings.costly_cascades]
-    calls = [call for call in calls if call.label not in left]
+    fixed = [call.label for call in calls if call.info.fixed]
+    calls = [call for call in calls if call.label not in (*left, *fixed)]
     if not calls:
         raise UsageError(
-            f"{', '.join(left)}: methods that run the model many times an image take no part in "
-            "sanity checks unless --costly-cascades asks for it; name others too"
+            f"{', '.join((*left, *fixed))}: methods that run the model many times an image take no "
+            "part in sanity checks unless --costly-cascades asks for it, and precomputed maps "
+            "never do; name others too"
         )
-    if not left:
-        return calls, ()
-    return calls, (
-        f"{', '.join(left)} took no part in the sanity checks, because they run the model many "
-        "times for every image and random model; --costly-cascades lets them",
-    )
+    told = []
+    if left:
+        told.append(
+            f"{', '.join(left)} took no part in the sanity checks, because they run the model many "
+            "times for every image and random model; --costly-cascades lets them"
+        )
+    if fixed:
+        told.append(
+            f"the sanity checks are not applicable to {', '.join(fixed)}: precomputed maps cannot "
+            "be made again for another model, class or image"
+        )
+    return calls, tuple(told)
 
 
 class _Kept:

@@ -16,6 +16,7 @@ from camaudit.evaluation.protocols import protocol
 from camaudit.invariance.matrix import Options as InvarianceOptions
 from camaudit.methods import method_call, select
 from camaudit.sanity import CHECKS, Check, Options, OrderName, Scheme
+from camaudit.spelling import is_named
 
 __all__ = ["DEAD_ZONE", "INVARIANCE", "Settings", "WallKind", "settings_with_protocol"]
 
@@ -77,9 +78,10 @@ class Settings:
         sanity checks, on all images, and in the invariance check on the model itself.
     permuted: the model trained on permuted labels, for data randomisation: `trained:DIR`, or a
         weights file for the subject's architecture.
-    explainers: explainers of the user's own, beside the methods in every check, each
-        `package.module:function` or `path/file.py:function`, with `=METHOD` behind it where it
-        claims to be a registered method.
+    explainers: explainers that are no registered methods, beside these in every check, each
+        `package.module:function`, `path/file.py:function`, `pytorch_grad_cam:CLASS(options)`,
+        `torchcam:CLASS(options)` or `captum:CLASS(options)`, with `=METHOD` behind it where it
+        claims to be a registered method, or `maps:FOLDER(options)` for maps that were made before.
     properties: of the invariance check, by name; None for all.
     examples: of every property on drawn networks, for each explainer.
     explainer_budget: seconds that the invariance check may spend on one explainer.
@@ -348,11 +350,20 @@ class Settings:
 def settings_with_protocol(
     *, checks: tuple[str, ...] | None, methods: tuple[str, ...] | None, **options: Any
 ) -> Settings:
-    """The settings of a command: a protocol brings the methods and checks that are not named."""
+    """The settings of a command: a protocol brings the methods and checks that are not named.
+
+    An explainer without a colon is a method: it is added to `methods` (or to the protocol's) and,
+    where there are none, takes the place of the standard ones.
+    """
     name = options.get("protocol")
     wanted = None if name is None else protocol(name)
     if checks is None:
         checks = (DEAD_ZONE,) if wanted is None else wanted.checks
     if methods is None and wanted is not None:
         methods = wanted.methods
+    given = options.pop("explainers", ())
+    named = tuple(one for one in given if is_named(one))
+    options["explainers"] = tuple(one for one in given if not is_named(one))
+    if named:
+        methods = (*(methods or ()), *named)
     return Settings(checks=checks, methods=methods, **options)

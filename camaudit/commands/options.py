@@ -11,7 +11,9 @@ from typing import Any
 
 import click
 
-__all__ = ["bytes_of", "names", "reader_may_leave"]
+from camaudit.spelling import listed
+
+__all__ = ["bytes_of", "explainers", "names", "reader_may_leave"]
 
 
 def names(_context: click.Context, _option: Any, value: str | None) -> tuple[str, ...] | None:
@@ -20,6 +22,11 @@ def names(_context: click.Context, _option: Any, value: str | None) -> tuple[str
         return None
     outside = re.split(r",(?![^(]*\))", value)  # a comma in brackets parts a method's own options
     return tuple(name.strip() for name in outside if name.strip())
+
+
+def explainers(_context: click.Context, _option: Any, values: tuple[str, ...]) -> tuple[str, ...]:
+    """The explainers of every list between commas, in order."""
+    return tuple(one for value in values for one in listed(value))
 
 
 def bytes_of(_context: click.Context, _option: Any, value: str | None) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from camaudit.commands.options import bytes_of, names, reader_may_leave
+from camaudit.commands.options import bytes_of, explainers, names, reader_may_leave
 from camaudit.errors import AuditError
 
 __all__ = ["run"]
@@ -261,12 +261,18 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
 )
 @click.option(
     "--explainer",
+    "--explainers",
     "explainers",
     multiple=True,
+    callback=explainers,
     metavar="SPEC[=METHOD]",
-    help="An explainer of your own, beside the methods in every check: package.module:function or "
-    "path/file.py:function, called with (model, layer, images, targets); it returns N maps. With "
-    "=METHOD invariance compares it with that method too. May be repeated.",
+    help="Explainers beside the methods in every check, between commas; may be repeated. "
+    "package.module:function or path/file.py:function, called with (model, layer, images, "
+    "targets), returns N maps. pytorch_grad_cam:CLASS, torchcam:CLASS and captum:CLASS, with "
+    "options as in 'captum:Occlusion(sliding_window_shapes=3+15+15)', are those libraries'. "
+    "maps:FOLDER holds maps made before, a file an image. With =METHOD invariance compares it with "
+    "that method too. A plain name is a method: it is added to --methods, or takes the place of "
+    "the standard ones where --methods is not given.",
 )
 @click.option(
     "--properties",

@@ -36,8 +36,10 @@ def has_figure(one: Explainer, figure: Figure, settings: dict[str, Any]) -> bool
     """Whether a run with these settings puts the figure's check to the explainer.
 
     Methods that run the model many times an image take part in the sanity checks only with
-    `costly_cascades`.
+    `costly_cascades`; precomputed maps have the figures of the dead zone alone.
     """
+    if one.fixed and figure.check != DEAD_ZONE:
+        return False
     sanity = figure.check not in (DEAD_ZONE, INVARIANCE)
     return not (sanity and one.costly and not settings.get("costly_cascades"))
 

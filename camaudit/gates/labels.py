@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from camaudit.errors import UnknownNameError, UsageError
 from camaudit.gates.names import CONTROLS, COSTLY, METHODS, near
+from camaudit.spelling import Written, called, is_named, spelled
 
 __all__ = ["Explainer", "explainer", "label_of"]
 
-_METHOD = re.compile(r"\s*([^()\s]+)\s*(?:\((.*)\)\s*)?", re.DOTALL)
-_OWN = re.compile(r"(?P<source>.+):(?P<name>[^\W\d]\w*)(?:=(?P<claim>.*))?", re.DOTALL)
 _FUSE = ("mean", "max")
 
 
@@ -19,13 +17,15 @@ _FUSE = ("mean", "max")
 class Explainer:
     """An explainer of a run.
 
-    `label` is its name in results.json, `spec` what `camaudit run` takes for it. `own`: a function
-    of the user's.
+    `label` is its name in results.json, `spec` what `camaudit run` takes for it. `own`: no
+    registered method, but a function of the user's, a library's class or a folder of maps, which
+    is `fixed`: its maps were made before, and nothing can be asked of it.
     """
 
     label: str
     spec: str
     own: bool = False
+    fixed: bool = False
 
     @property
     def control(self) -> bool:
@@ -40,7 +40,7 @@ class Explainer:
     @property
     def spellings(self) -> tuple[str, ...]:
         """How a condition may name it: its label; for a function of the user's also where it is."""
-        return (self.label, self.spec, self.spec.partition("=")[0]) if self.own else (self.label,)
+        return (self.label, self.spec, spelled(self.spec).spec) if self.own else (self.label,)
 
     def _is_among(self, names: tuple[str, ...]) -> bool:
         return not self.own and self.label.partition("(")[0] in names
@@ -49,22 +49,17 @@ class Explainer:
 def explainer(text: str) -> Explainer:
     """The explainer that `text` names; nothing is imported.
 
-    `gradcam`, `scorecam(score=probability)`, `package.module:function` or `file.py:function`, the
-    last two with `=METHOD` behind them where they claim to be that method. Raises
+    `gradcam`, `scorecam(score=probability)`, or a spec that :func:`camaudit.spelling.spelled`
+    reads: `package.module:function`, `file.py:function`, `captum:Saliency`, `maps:FOLDER`. Raises
     :class:`UsageError`.
     """
-    if ":" not in text:
+    if is_named(text):
         label = label_of(text)
         return Explainer(label, label)
-    found = _OWN.fullmatch(text.strip())
-    if found is None:
-        raise UsageError(
-            f"cannot read the explainer {text!r}: expected a method, package.module:function or "
-            "file.py:function, the last two with =METHOD after them where they claim to be one"
-        )
-    if found["claim"] is not None:
-        label_of(found["claim"])
-    return Explainer(found["name"], text.strip(), own=True)
+    found = spelled(text)
+    if found.claim is not None:
+        label_of(found.claim)
+    return Explainer(found.label, text.strip(), own=True, fixed=found.kind == "maps")
 
 
 def label_of(text: str) -> str:
@@ -75,33 +70,29 @@ def label_of(text: str) -> str:
     >>> label_of("scorecam(score = probability,align_corners=TRUE)")
     'scorecam(score=probability)'
     """
-    found = _METHOD.fullmatch(text)
-    if found is None:
-        raise UsageError(f"a method is written NAME or NAME(option=value, …); got {text!r}")
-    name, written = found.groups()
+    name, written = called(text)
     if name not in METHODS:
         raise UnknownNameError(f"unknown explainer {name!r}: {near(name, METHODS)}")
-    parts = [part for part in map(str.strip, (written or "").split(",")) if part]
-    options, layers, fuse = _options(name, parts)
+    options, layers, fuse = _options(name, written)
     shown = [f"{key}={value}" for key, value in sorted(options.items())]
     if layers:
         shown = [f"at={layers}", f"fuse={fuse}", *shown]
     return f"{name}({', '.join(shown)})" if shown else name
 
 
-def _options(name: str, parts: list[str]) -> tuple[dict[str, str], str, str]:
+def _options(name: str, written: list[Written]) -> tuple[dict[str, str], str, str]:
     """Options that are no defaults, the layers that maps are taken at, and how they are joined."""
     options: dict[str, str] = {}
     layers, fuse = "", "mean"
-    for part in parts:
-        key, mark, value = (piece.strip() for piece in part.partition("="))
+    for part, key, given in written:
+        value = given or ""
         if key == "at" and value:
             layers = "+".join(layer.strip() for layer in value.split("+"))
         elif key == "fuse":
             if value not in _FUSE:
                 raise UsageError(f"fuse must be one of {', '.join(_FUSE)}; got {value!r}")
             fuse = value
-        elif not mark or key not in METHODS[name]:
+        elif given is None or key not in METHODS[name]:
             known = ", ".join(METHODS[name]) or "none"
             raise UsageError(f"{name} has no option {part!r}; it has {known}, besides at and fuse")
         else:

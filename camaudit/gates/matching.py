@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from camaudit.gates.policy import Policy
+from camaudit.spelling import MAPS, Spelled, spelled
 
 __all__ = ["mismatches"]
 
@@ -127,6 +128,8 @@ def _same_place(wanted: str, has: str, folder: Path) -> bool:
     """
     if wanted == has:
         return True
+    if wanted.startswith(f"{MAPS}:") and has.startswith(f"{MAPS}:"):
+        return _same_maps(spelled(wanted), spelled(has), folder)
     kinds = [
         text.partition(":")[0] if text.startswith("trained:") else "" for text in (wanted, has)
     ]
@@ -137,6 +140,15 @@ def _same_place(wanted: str, has: str, folder: Path) -> bool:
         return True
     parts = [part for part in PurePosixPath(ours).parts if part not in (".", "..", "/")]
     return bool(parts) and list(PurePosixPath(theirs).parts[-len(parts) :]) == parts
+
+
+def _same_maps(wanted: Spelled, has: Spelled, folder: Path) -> bool:
+    """Whether two specs of folders of maps can name the same folders, with the same options."""
+    ours, theirs = dict(wanted.options), dict(has.options)
+    pairs = [(wanted.source, has.source)]
+    if "unwalled" in ours and "unwalled" in theirs:
+        pairs.append((ours.pop("unwalled"), theirs.pop("unwalled")))
+    return ours == theirs and all(_same_place(one, other, folder) for one, other in pairs)
 
 
 def _listed(value: Any) -> list[str]:

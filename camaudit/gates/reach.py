@@ -132,6 +132,11 @@ def _explainers(policy: Policy, condition: Condition) -> _Found:
 
 
 def _why_not(one: Explainer, figure: Figure) -> str:
+    if one.fixed:
+        return (
+            f"{one.label!r} is a folder of maps, which cannot be made again, and takes no part in "
+            f"{figure.check}: name another"
+        )
     return (
         f"{one.label!r} runs the model many times an image and takes no part in {figure.check}: "
         "write costly_cascades = true in [run], or name another"

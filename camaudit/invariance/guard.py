@@ -86,9 +86,23 @@ class Guarded:
                 Fault.WRONG_TYPE, f"expected a floating tensor or array of maps; got {got}"
             )
         if maps.ndim != 3 or len(maps) != len(images) or 0 in maps.shape:
+            advice = (
+                ": reduce N×C×h×w to one map an image, by the sum over channels, that of absolute "
+                "values or that of positive parts (of captum's attributions reduce=sum, abs-sum or "
+                "positive-sum)"
+                if maps.ndim == 4
+                else ""
+            )
             raise FaultError(
                 Fault.WRONG_SHAPE,
-                f"expected {len(images)} maps, N×h×w; got the shape {tuple(maps.shape)}",
+                f"expected {len(images)} maps, N×h×w; got the shape {tuple(maps.shape)}{advice}",
+            )
+        (height, width), (h, w) = images.shape[-2:], maps.shape[-2:]
+        if h != w and h * height == w * width:
+            raise FaultError(
+                Fault.WRONG_SHAPE,
+                f"the maps are transposed: expected h×w as the images are {height}×{width}; got "
+                f"{h}×{w}; return their transposes",
             )
         if maps.device != images.device:
             raise FaultError(

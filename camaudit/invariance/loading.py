@@ -1,23 +1,23 @@
-"""Explainers by spec: `package.module:function` or `file.py:function`, with what they claim."""
+"""Explainers by spec: a function, a library's class or a folder of maps, with what they claim."""
 
 from __future__ import annotations
 
 import inspect
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from camaudit.adapters import Adapter, Precomputed, load_adapter
 from camaudit.errors import UsageError
 from camaudit.importing import folder_of, importable, named
 from camaudit.invariance.explainer import Explain
 from camaudit.methods import method_call
+from camaudit.spelling import Spelled, spelled
 
 __all__ = ["ExplainerSpec", "Loaded", "load_explainer"]
 
-_SPEC = re.compile(r"(?P<source>.+):(?P<name>[^\W\d]\w*)(?:=(?P<claim>.*))?", re.DOTALL)
 _WHAT = "the explainer"
 _FORM = "(model, layer, images, targets)"
 
@@ -55,41 +55,44 @@ class ExplainerSpec:
 
     @staticmethod
     def parse(text: str) -> ExplainerSpec:
-        """The explainer of `package.module:function` or `file.py:function=gradcam`.
+        """The explainer of `package.module:function`, `file.py:function=gradcam`,
+        `captum:LayerGradCam(relu_attributions=true)=gradcam` or `maps:FOLDER`.
 
-        Raises :class:`UsageError` where the explainer cannot be loaded or the claim is no method.
+        A library's class claims nothing unless it is said. Raises :class:`UsageError` where the
+        explainer cannot be loaded or the claim is no method.
         """
-        source, name, claim = _parts(text)
-        claims = None if claim is None else method_call(claim).label
-        return ExplainerSpec(name, _load(source, name), claims, f"{source}:{name}")
+        found = spelled(text)
+        claims = None if found.claim is None else method_call(found.claim).label
+        return ExplainerSpec(found.label, _explainer(found), claims, found.spec)
+
+    @property
+    def adapter(self) -> Adapter | Precomputed | None:
+        """The explainer, where it is a library's or a folder of maps."""
+        return self.explain if isinstance(self.explain, Adapter | Precomputed) else None
+
+    @property
+    def maps(self) -> Precomputed | None:
+        """The explainer, where it is a folder of maps: it cannot be asked anything else."""
+        return self.explain if isinstance(self.explain, Precomputed) else None
 
 
 def load_explainer(spec: str) -> Explain:
-    """The explainer that `spec` names: `package.module:function` or `file.py:function`.
+    """The explainer that `spec` names, as :meth:`ExplainerSpec.parse` reads it but for a claim.
 
     A function, or any object that can be called with (model, layer, images N×C×H×W, targets N).
     Raises :class:`UsageError` where it cannot be imported, does not exist or takes other arguments.
     """
-    source, name, claim = _parts(spec)
-    if claim is not None:
+    found = spelled(spec)
+    if found.claim is not None:
         raise UsageError(
-            f"the explainer {spec!r} comes with a claim, ={claim}; expected no more than "
-            "package.module:function or file.py:function"
+            f"the explainer {spec!r} comes with a claim, ={found.claim}; expected no more than "
+            f"{found.spec}"
         )
-    return _load(source, name)
+    return _explainer(found)
 
 
-def _parts(text: str) -> tuple[str, str, str | None]:
-    found = _SPEC.fullmatch(text.strip())
-    if found is None:
-        raise UsageError(
-            f"cannot read the explainer {text!r}: expected package.module:function or "
-            "file.py:function, and =METHOD after it where it claims to be one of camaudit methods"
-        )
-    claim = found["claim"]
-    if claim is not None and not claim.strip():
-        raise UsageError(f"{text!r} names no method after the =; see camaudit methods")
-    return found["source"], found["name"], claim
+def _explainer(found: Spelled) -> Explain:
+    return _load(found.source, found.name) if found.kind == "function" else load_adapter(found)
 
 
 def _load(source: str, name: str) -> Explain:

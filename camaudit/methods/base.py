@@ -44,7 +44,8 @@ class MethodInfo:
     `cost` counts passes an image beyond the shared capture: K channels of the target layer,
     `model` passes start at the image, `head` passes at the target layer. `many_passes` marks a
     method whose model passes grow with the channels or with a number of samples: an audit limits
-    the images that it takes.
+    the images that it takes. `fixed` marks maps that were made before: they are taken image by
+    image, and there are none of another model or of a changed image.
     """
 
     paper: str
@@ -55,6 +56,7 @@ class MethodInfo:
     needs_gradients: bool = False
     seeded: bool = False
     many_passes: bool = False
+    fixed: bool = False
 
 
 Function = TypeVar("Function", bound=Callable[..., Tensor])

@@ -7,7 +7,6 @@ Every method takes two options more: `at=layer3+layer4` runs it at these layers,
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast, get_args, get_type_hints
@@ -19,6 +18,7 @@ from camaudit.errors import UsageError
 from camaudit.methods.base import METHODS, MethodInfo
 from camaudit.methods.fusion import How, Scale, fuse
 from camaudit.methods.options import one_of
+from camaudit.spelling import called
 
 __all__ = ["STANDARD", "MethodCall", "compute", "fused", "method_call", "options_listing", "select"]
 
@@ -27,8 +27,6 @@ STANDARD = (
     "cam", "gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "elementwise", "eigencam",
     "scorecam", "scorecam++", "ablationcam", "uniform", "random", "gaussian", "sobel",
 )  # fmt: skip
-
-_SPEC = re.compile(r"\s*([^()\s]+)\s*(?:\((.*)\)\s*)?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -77,16 +75,15 @@ def method_call(spec: str) -> MethodCall:
     words. Raises :class:`camaudit.errors.UnknownNameError` for the name and :class:`UsageError`
     for the options.
     """
-    found = _SPEC.fullmatch(spec)
-    if found is None:
-        raise UsageError(f"a method is written NAME or NAME(option=value, …); got {spec!r}")
-    name, written = found.groups()
+    if spec in METHODS:  # also a foreign explainer's name, with what is in its brackets
+        return MethodCall(spec)
+    name, written = called(spec)
     known = _options(name)
     options: dict[str, Any] = {}
     layers: tuple[str, ...] = ()
     how: How = "mean"
-    for part in filter(None, map(str.strip, (written or "").split(","))):
-        key, mark, text = (piece.strip() for piece in part.partition("="))
+    for part, key, value in written:
+        text = value or ""
         if key == "at" and text:
             layers = tuple(layer.strip() for layer in text.split("+"))
             continue
@@ -94,7 +91,7 @@ def method_call(spec: str) -> MethodCall:
             one_of("fuse", text, get_args(How))
             how = cast(How, text)
             continue
-        if not mark or key not in known:
+        if value is None or key not in known:
             listing = options_listing(name) or "no options"
             raise UsageError(f"{name} has no option {part!r}; it has {listing}")
         options[key] = _read(name, key, text, known[key])

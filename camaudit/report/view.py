@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from camaudit.errors import UsageError
 from camaudit.report import figures, origin, prose
 from camaudit.report.axis import Axis, Bar, axis, bar
+from camaudit.report.explainers import ExplainerLine, explainer_lines, processing_of
 from camaudit.report.names import title
 from camaudit.report.verdict import CONTROL, Finding, Verdict, finding, verdict
 from camaudit.types import Interval, Record, Results, Status, Summary
@@ -43,7 +44,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Row:
-    """One method in the tables; `name` is its registry name, `method` its usual spelling."""
+    """One method in the tables; `name` is its registry name, `method` its usual spelling.
+
+    `note` says what another library did to its maps; empty for registered methods.
+    """
 
     name: str
     method: str
@@ -60,6 +64,7 @@ class Row:
     degenerate: int
     not_applicable: int
     errors: int
+    note: str = ""
 
     @property
     def control(self) -> bool:
@@ -119,6 +124,7 @@ class ReportView:
     shows: tuple[prose.Paragraph, ...]
     does_not_show: tuple[prose.Paragraph, ...]
     origin: tuple[origin.OriginGroup, ...]
+    explainers: tuple[ExplainerLine, ...]
 
 
 def select_check(results: Results, check: str | None = None) -> list[Summary]:
@@ -148,7 +154,8 @@ def report_view(results: Results, *, check: str | None = None) -> ReportView:
     zone, subject = results.provenance.zone, results.provenance.subject
     uniform = summary[0].uniform if summary else None
     uniform_l2 = summary[0].uniform_l2 if summary else None
-    listed = rows(summary)
+    notes = processing_of(results)
+    listed = [replace(row, note=notes.get(row.name, "")) for row in rows(summary)]
     images = max((entry.n for entry in summary), default=0)
     verified = zone.get("verified") is True
     return ReportView(
@@ -173,6 +180,7 @@ def report_view(results: Results, *, check: str | None = None) -> ReportView:
             images=images, split_trunk=zone.get("kind") == "split trunk"
         ),
         origin=origin.origin(results),
+        explainers=explainer_lines(results),
     )
 
 

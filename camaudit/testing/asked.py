@@ -17,6 +17,7 @@ from camaudit.errors import UsageError
 from camaudit.gates.labels import explainer as parsed
 from camaudit.gates.policy import Policy
 from camaudit.invariance import Explain
+from camaudit.spelling import placed
 from camaudit.testing.options import Options
 
 __all__ = ["Asked", "Explainers", "asked", "explainers"]
@@ -78,7 +79,7 @@ class Asked:
         own |= {**self.settings, "checks": checks, "layer": self.layer}
         own["model"] = type(self.model).__name__
         own["methods"] = (*self.explainers.methods, *self.methods) or ("uniform",)
-        own["explainers"] = tuple(_placed(spec, options.root) for spec in self.explainers.specs)
+        own["explainers"] = tuple(placed(spec, options.root) for spec in self.explainers.specs)
         if isinstance(self.images, Path):
             own["images"] = options.root / self.images
         path = options.root / "tests" if policy is None else policy.path
@@ -169,12 +170,6 @@ def _with(found: Explainers, one: Any) -> Explainers:
     if parsed(one).own:
         return replace(found, specs=(*found.specs, one))
     return replace(found, methods=(*found.methods, one))
-
-
-def _placed(spec: str, root: Path) -> str:
-    """A function's spec, its file taken from the rootdir."""
-    source, mark, name = spec.partition(":")
-    return f"{root / source}{mark}{name}" if source.endswith(".py") else spec
 
 
 def _tuple(given: Sequence[str] | str | None) -> tuple[str, ...]:

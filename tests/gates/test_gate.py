@@ -371,19 +371,26 @@ def test_settings_that_are_the_same_in_other_words() -> None:
     run = dead_zone_run()
     run["settings"] |= {
         "images": "/build/repo/photos", "methods": ["gradcam", "scorecam(score=probability)"],
-        "explainers": ["/build/repo/lib/mine.py:explain=gradcam"], "num_images": 120,
+        "explainers": [
+            "/build/repo/lib/mine.py:explain=gradcam", "maps:/b/out/a(unwalled=/b/out/c)",
+        ],
+        "num_images": 120,
         "weights": "/build/repo/w.safetensors", "layer": None, "orders": ["top-down"],
         "properties": None,
     }  # fmt: skip
     alike = {
         "images": "./photos", "methods": ("scorecam( score = probability)", "standard"),
-        "explainers": ("lib/mine.py:explain=gradcam", "gradcam"), "num_images": 50,
+        "explainers": ("lib/mine.py:explain=gradcam", "gradcam", "maps:out/a(unwalled=out/c)"),
+        "num_images": 50,
         "weights": "w.safetensors", "layer": "features", "orders": ("top-down",),
         "properties": ("flip",), "live_rows": None,
     }  # fmt: skip
     verdict = put(condition(explainers=("gradcam",)), run=run, settings=alike, escalate=200)
     assert verdict.problems == ()
     assert put(condition(), run=run, settings=alike, escalate=100).exit_code == 3
+    for other in ("maps:out/b(unwalled=out/c)", "maps:out/a(unwalled=out/d)", "maps:out/a"):
+        verdict = put(condition(), run=run, settings={"explainers": (other,)})
+        assert verdict.exit_code == 3, other
 
 
 def test_fewer_images_than_asked_for_are_told() -> None:

@@ -13,13 +13,13 @@ from camaudit.engine import Precision
 from camaudit.errors import CamauditError, UsageError
 from camaudit.gates import names
 from camaudit.gates.labels import explainer, label_of
-from camaudit.invariance.loading import _parts
 from camaudit.invariance.property import PROPERTIES
 from camaudit.methods import METHODS, method_call
 from camaudit.methods.calls import STANDARD, _options
 from camaudit.sanity import CHECKS
 from camaudit.sanity.cascade import ORDERS
 from camaudit.sanity.randomise import SCHEMES
+from camaudit.spelling import spelled
 
 
 def test_the_methods_are_those_of_the_registry_with_their_defaults() -> None:
@@ -88,14 +88,24 @@ def test_every_option_is_spelled_as_results_spell_it(name: str, data: st.DataObj
 
 @pytest.mark.parametrize(
     "text",
-    ["explainers.py:mine=gradcam", "a.b:f", " a/b c.py:f=scorecam(score=probability)", "C:/a.py:f"],
+    [
+        "explainers.py:mine=gradcam",
+        "a.b:f",
+        " a/b c.py:f=scorecam(score=probability)",
+        "C:/a.py:f",
+        "captum:Saliency(reduce = sum,abs=FALSE)",
+        "maps:out/ig",
+        "maps:a(name=ig)",
+        "pytorch-grad-cam:GradCAM=gradcam",
+    ],
 )
 def test_explainers_of_ones_own_are_named_as_results_name_them(text: str) -> None:
     made = explainer(text)
     assert made.own
     assert not made.control
-    assert made.label == _parts(text)[1]
+    assert made.label == spelled(text).label
     assert made.spec == text.strip()
+    assert made.fixed is text.startswith("maps:")
 
 
 @pytest.mark.parametrize(
@@ -103,8 +113,8 @@ def test_explainers_of_ones_own_are_named_as_results_name_them(text: str) -> Non
     [
         ("grad-cam", "unknown explainer 'grad-cam': did you mean gradcam"),
         ("a.py:f=grad-cam", "unknown explainer 'grad-cam'"),
-        ("a.py:", "expected a method, package.module:function"),
-        ("a.py:f=", "NAME or NAME"),
+        ("a.py:", "expected package.module:function"),
+        ("a.py:f=", "names no method after the ="),
         ("", "NAME or NAME"),
         ("gradcam(x=1)", "gradcam has no option 'x=1'; it has none"),
         ("sscam(samples=many)", "samples must be a whole number; got 'many'"),

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from camaudit.audit.gating import settings_of
 from camaudit.audit.settings import Settings
 from camaudit.errors import UsageError
 from camaudit.gates.binding import bound
@@ -364,6 +365,7 @@ def test_a_waiver_holds_on_its_last_day(tmp_path: Path) -> None:
             "no explainer of the run has",
         ),
         ({"explainers": ["scorecam"]}, "mprt.effect <= 0.1", "run.explainers has no other"),
+        ({"explainers": ["maps:out/ig"]}, "mprt.effect <= 0.1", "no explainer of the run has"),
         ({"explainers": ["random"]}, "dead_zone.mu_l1 <= 0.1", "besides controls"),
         ({"orders": ["independent"]}, "mprt.similarity <= 0.1", "add top-down or bottom-up"),
         ({"sanity_seeds": 5}, "smprt.effect <= 0.1", "run.sanity_seeds = 5 can decide nothing"),
@@ -378,6 +380,21 @@ def test_runs_that_could_not_decide_are_refused(
     tables = {"version": 1, "run": run, "condition": [{"require": require}]}
     told = [message for _, message in errors_of(write(tables), tmp_path)]
     assert any(re.search(says, message) for message in told), told
+
+
+def test_a_folder_of_maps_is_no_part_of_checks_that_ask_again(tmp_path: Path) -> None:
+    run = {"explainers": ["gradcam", "maps:out(name=ig)", "captum:Saliency"]}
+    named = {"require": "mprt.effect <= 0.1", "explainers": ["ig"]}
+    (told,) = [text for _, text in errors_of(
+        write({"version": 1, "run": run, "condition": [named]}), tmp_path
+    )]  # fmt: skip
+    assert "'ig' is a folder of maps, which cannot be made again" in told
+    named["explainers"] = ["captum:Saliency", "gradcam"]
+    policy = read(write({"version": 1, "run": run, "condition": [named]}), tmp_path)
+    assert policy.settings["explainers"] == ("maps:out(name=ig)", "captum:Saliency")
+    assert settings_of(policy).explainers == (
+        f"maps:{tmp_path / 'out'}(name=ig)", "captum:Saliency",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

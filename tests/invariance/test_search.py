@@ -119,7 +119,7 @@ def test_maps_that_are_always_zero_say_nothing() -> None:
     ("answer", "fault", "said"),
     [
         (lambda n: torch.full((n, 2, 2), torch.nan), "not finite", "NaN"),
-        (lambda n: torch.zeros(n, 1, 2, 2), "wrong shape", r"N×h×w"),
+        (lambda n: torch.zeros(n, 1, 2, 2), "wrong shape", r"reduce N×C×h×w to one map an image"),
         (lambda n: torch.zeros(n + 1, 2, 2), "wrong shape", "shape"),
         (lambda n: torch.zeros(n, 2, 2, dtype=torch.int64), "wrong type", "int64"),
         (lambda _: [1.0], "wrong type", "list"),
@@ -133,6 +133,20 @@ def test_every_way_to_give_no_maps_has_its_name(answer: Any, fault: str, said: s
     assert found.fault == fault
     assert said in found.reason
     assert found.counterexample is not None
+
+
+def test_transposed_maps_are_told() -> None:
+    images, targets = torch.zeros(2, 3, 16, 8), torch.zeros(2, dtype=torch.int64)
+
+    def asked(height: int, width: int) -> Tensor:
+        answer = Guarded(lambda *_: torch.zeros(2, height, width))
+        return answer(nn.Identity(), "", images, targets)
+
+    for height, width in ((16, 8), (4, 2), (3, 3), (3, 2), (1, 1)):
+        assert asked(height, width).shape == (2, height, width)
+    for height, width in ((8, 16), (2, 4)):
+        with pytest.raises(FaultError, match=f"transposed: expected .* 16×8; got {height}×{width}"):
+            asked(height, width)
 
 
 def test_an_explainer_that_raises_keeps_its_traceback() -> None:
