@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from camaudit.errors import LayerError, ModelError
+from camaudit.probability import Link, link_of
 from camaudit.recent import Recent
 from camaudit.sites import (
     Reached,
@@ -166,6 +167,11 @@ class Cut(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.read(self.trunk(images))
 
+    @property
+    def link(self) -> Link:
+        """What turns the model's logits into probabilities."""
+        return link_of(self.trunk.model)
+
     def agrees_with_model(self, images: Tensor, logits: Tensor) -> bool:
         """Whether the whole model gives `logits` (N×C) on `images` too, to rounding.
 
@@ -220,6 +226,7 @@ def cut_at(model: nn.Module, layer: str, example: Tensor) -> Cut:
     trunk = Trunk(model, site)
     trunk.mutates_images = image._version > 0
     activations = _require_map(tracer.at_watch, site)
+    _require_channels_first(activations, example, site)
     logits, other_maps = _watched(model, site, other)
     expected.append(_require_logits(logits, 1))
     head = Head(model, site, example, tracer.before_watch)
@@ -377,6 +384,17 @@ def _require_map(output: Any, site: Site) -> Tensor:
             "(a layer before the maps are pooled or flattened)"
         )
     return output
+
+
+def _require_channels_first(activations: Tensor, example: Tensor, site: Site) -> None:
+    """Of a square image, N×n×n×K with n ≠ K is a map with its channels last."""
+    _, first, second, last = activations.shape
+    if example.shape[-2] == example.shape[-1] and first == second != last:
+        raise LayerError(
+            f"layer {site.label!r} returns shape {tuple(activations.shape)} for a square image, "
+            "which is a map with its channels last; expected N×K×h×w: name a layer whose output "
+            "has its channels first"
+        )
 
 
 def _require_logits(output: Any, images: int) -> Tensor:

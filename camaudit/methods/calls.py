@@ -7,13 +7,13 @@ Every method takes two options more: `at=layer3+layer4` runs it at these layers,
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast, get_args, get_type_hints
 
 from torch import Tensor
 
+from camaudit.callspec import split_call
 from camaudit.capture import Capture
 from camaudit.errors import UsageError
 from camaudit.methods.base import METHODS, MethodInfo
@@ -27,8 +27,6 @@ STANDARD = (
     "cam", "gradcam", "gradcam++", "xgradcam", "hirescam", "layercam", "elementwise", "eigencam",
     "scorecam", "scorecam++", "ablationcam", "uniform", "random", "gaussian", "sobel",
 )  # fmt: skip
-
-_SPEC = re.compile(r"\s*([^()\s]+)\s*(?:\((.*)\)\s*)?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -77,15 +75,15 @@ def method_call(spec: str) -> MethodCall:
     words. Raises :class:`camaudit.errors.UnknownNameError` for the name and :class:`UsageError`
     for the options.
     """
-    found = _SPEC.fullmatch(spec)
+    found = split_call(spec)
     if found is None:
         raise UsageError(f"a method is written NAME or NAME(option=value, …); got {spec!r}")
-    name, written = found.groups()
+    name, written = found
     known = _options(name)
     options: dict[str, Any] = {}
     layers: tuple[str, ...] = ()
     how: How = "mean"
-    for part in filter(None, map(str.strip, (written or "").split(","))):
+    for part in written:
         key, mark, text = (piece.strip() for piece in part.partition("="))
         if key == "at" and text:
             layers = tuple(layer.strip() for layer in text.split("+"))
