@@ -401,7 +401,10 @@ def _require_logits(output: Any, images: int) -> Tensor:
     """`output` as logits (N×C), or :class:`ModelError` saying what the model returned."""
     if isinstance(output, dict):
         keys = ", ".join(map(repr, output))
-        raise ModelError(f"the model returns a dict ({keys}); wrap it so that it returns logits")
+        raise ModelError(
+            f"the model returns a dict ({keys}); wrap it so that it returns logits, as "
+            "camaudit.models.classifier.as_classifier does"
+        )
     if not isinstance(output, Tensor):
         raise ModelError(
             f"the model returns a {type(output).__name__}; wrap it so that it returns one tensor "

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from camaudit.capture import capture
 from camaudit.cut import cut_at, default_layer
-from camaudit.errors import DegenerateModelError, ModelError
-from camaudit.methods import compute
+from camaudit.engine import Engine, prepare
+from camaudit.errors import DegenerateModelError, ModelError, NotApplicableError
+from camaudit.invariance.explainer import LIGHT
+from camaudit.methods import METHODS, compute
 from camaudit.models.classifier import (
     Classifier,
     as_classifier,
@@ -25,7 +27,7 @@ from camaudit.models.classifier import (
 from camaudit.models.weights import state_sha256
 from camaudit.probability import probabilities
 from camaudit.walls import insert_wall, split_trunk
-from tests.networks import chain, images, settle
+from tests.networks import chain, flat, images, settle
 
 Named = namedtuple("Named", "logits aux")
 
@@ -174,6 +176,36 @@ def test_a_single_logit_is_explained_for_either_class() -> None:
         torch.testing.assert_close(seen.scores, sign * plain(model, x)[:, 0])
     top = capture(cut, x).targets
     assert torch.equal(top, (plain(model, x)[:, 0] > 0).long())
+
+
+@pytest.mark.parametrize(("make", "layer", "place"), [(chain, "5", 9), (flat, "3", 8)])
+def test_every_method_explains_a_single_logit(make: Any, layer: str, place: int) -> None:
+    """As it explains the two logits (−z, z) of a network that has them, by every shortcut too."""
+    one, two = make(), make()
+    width = one[place].in_features
+    one[place], two[place] = nn.Linear(width, 1), nn.Linear(width, 2)
+    settle(one)
+    two.load_state_dict(
+        {
+            name: torch.cat([-value, value]) if name.startswith(f"{place}.") else value
+            for name, value in one.state_dict().items()
+        }
+    )
+    x = images(2).double()
+    seen = []
+    for model in (one, two.eval()):
+        read = as_classifier(model.double(), x[:1], head="sigmoid")
+        walled = insert_wall(read, layer, x[:1])
+        seen.append(capture(walled, x, forwards=prepare(walled, x[:1], Engine())))
+    ran = 0
+    for name in METHODS:
+        try:
+            ours, theirs = (compute(LIGHT.get(name, name), one) for one in seen)
+        except NotApplicableError:
+            continue
+        torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9, equal_nan=True)
+        ran += 1
+    assert ran >= 25
 
 
 def test_multi_label_probabilities_are_each_their_own() -> None:
