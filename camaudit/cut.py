@@ -226,7 +226,7 @@ def cut_at(model: nn.Module, layer: str, example: Tensor) -> Cut:
     trunk = Trunk(model, site)
     trunk.mutates_images = image._version > 0
     activations = _require_map(tracer.at_watch, site)
-    _require_channels_first(activations, example, site)
+    _require_channels_first(trunk, activations, example)
     logits, other_maps = _watched(model, site, other)
     expected.append(_require_logits(logits, 1))
     head = Head(model, site, example, tracer.before_watch)
@@ -386,14 +386,20 @@ def _require_map(output: Any, site: Site) -> Tensor:
     return output
 
 
-def _require_channels_first(activations: Tensor, example: Tensor, site: Site) -> None:
-    """Of a square image, N×n×n×K with n ≠ K is a map with its channels last."""
+def _require_channels_first(trunk: Trunk, activations: Tensor, example: Tensor) -> None:
+    """Refuse a map N×h×w×K: of a square image it looks like n×n×K, and h follows the image's."""
     _, first, second, last = activations.shape
-    if example.shape[-2] == example.shape[-1] and first == second != last:
+    if example.shape[-2] != example.shape[-1] or not first == second != last:
+        return
+    try:
+        with torch.no_grad():
+            channels = trunk(example[:, :, : example.shape[2] // 2]).shape[1]
+    except (RuntimeError, ValueError, AssertionError, LayerError):
+        return  # images of one size alone: n×n×K may be K' = n channels of n×K cells
+    if channels != first:
         raise LayerError(
-            f"layer {site.label!r} returns shape {tuple(activations.shape)} for a square image, "
-            "which is a map with its channels last; expected N×K×h×w: name a layer whose output "
-            "has its channels first"
+            f"layer {trunk.site.label!r} returns shape {tuple(activations.shape)}, a map with its "
+            "channels last; expected N×K×h×w: name a layer whose output has its channels first"
         )
 
 
