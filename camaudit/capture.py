@@ -18,6 +18,7 @@ from torch import Tensor
 from camaudit.errors import DegenerateModelError, NotApplicableError, UsageError
 from camaudit.linear_head import pooled_linear_weight
 from camaudit.objective import Objective, Score
+from camaudit.probability import Link, link_of, probabilities
 
 __all__ = ["Capture", "Divided", "Forwards", "capture"]
 
@@ -27,7 +28,8 @@ _TENSORS = ("images", "activations", "gradients", "logits", "targets", "scores")
 class Divided(Protocol):
     """A model cut at its target layer (a :class:`camaudit.cut.Cut`, with or without a wall).
 
-    Three more things are optional. `at(layer, example) → Divided` is the same model, logits
+    Four more things are optional. `link` says what turns logits into probabilities; softmax
+    where it is missing. `at(layer, example) → Divided` is the same model, logits
     included, cut at an earlier layer, and `stages(example) → list[str]` names layers for it,
     earliest first and the target layer last (`example` is 1×C×H×W). `frame`, the pixel box
     (top, left, height, width) that the module `framed` alone reads in `logits`, is missing or
@@ -98,6 +100,11 @@ class Capture:
         """Height and width (H, W) of the images."""
         return int(self.images.shape[-2]), int(self.images.shape[-1])
 
+    @property
+    def link(self) -> Link:
+        """What turns logits into probabilities, the divided model's `link`."""
+        return link_of(self.divided)
+
     def rows(self, start: int, stop: int) -> Capture:
         """The capture of images start … stop − 1, without computing anything again."""
         sliced: dict[str, Any] = {name: getattr(self, name)[start:stop] for name in _TENSORS}
@@ -109,13 +116,13 @@ class Capture:
         return self.objective(logits, torch.full((len(logits),), row, device=logits.device))
 
     def probability(self, logits: Tensor, row: int) -> Tensor:
-        """The score (M) of the softmax probabilities instead of the logits (M×C).
+        """The score (M) of the probabilities (by `link`) instead of the logits (M×C).
 
         In float64, where the device has it: of two probabilities near 1 float32 leaves a
         difference of 1e-5 two digits.
         """
         wide = torch.float32 if logits.device.type == "mps" else torch.float64
-        return self.score(logits.softmax(dim=1, dtype=wide), row)
+        return self.score(probabilities(logits, self.link, dtype=wide), row)
 
     def gradient_at(self, activations: Tensor, objective: Score | None = None) -> Tensor:
         """`∂s/∂A` (N×K×h×w) of the head at other activations of the same images."""

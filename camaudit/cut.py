@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from camaudit.errors import LayerError, ModelError
+from camaudit.probability import Link, link_of
 from camaudit.recent import Recent
 from camaudit.sites import (
     Reached,
@@ -166,6 +167,11 @@ class Cut(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.read(self.trunk(images))
 
+    @property
+    def link(self) -> Link:
+        """What turns the model's logits into probabilities."""
+        return link_of(self.trunk.model)
+
     def agrees_with_model(self, images: Tensor, logits: Tensor) -> bool:
         """Whether the whole model gives `logits` (N×C) on `images` too, to rounding.
 
@@ -220,6 +226,7 @@ def cut_at(model: nn.Module, layer: str, example: Tensor) -> Cut:
     trunk = Trunk(model, site)
     trunk.mutates_images = image._version > 0
     activations = _require_map(tracer.at_watch, site)
+    _require_channels_first(trunk, activations, example)
     logits, other_maps = _watched(model, site, other)
     expected.append(_require_logits(logits, 1))
     head = Head(model, site, example, tracer.before_watch)
@@ -379,11 +386,31 @@ def _require_map(output: Any, site: Site) -> Tensor:
     return output
 
 
+def _require_channels_first(trunk: Trunk, activations: Tensor, example: Tensor) -> None:
+    """Refuse a map N×h×w×K: of a square image it looks like n×n×K, and h follows the image's."""
+    _, first, second, last = activations.shape
+    if example.shape[-2] != example.shape[-1] or not first == second != last:
+        return
+    try:
+        with torch.no_grad():
+            channels = trunk(example[:, :, : example.shape[2] // 2]).shape[1]
+    except (RuntimeError, ValueError, AssertionError, LayerError):
+        return  # images of one size alone: n×n×K may be K' = n channels of n×K cells
+    if channels != first:
+        raise LayerError(
+            f"layer {trunk.site.label!r} returns shape {tuple(activations.shape)}, a map with its "
+            "channels last; expected N×K×h×w: name a layer whose output has its channels first"
+        )
+
+
 def _require_logits(output: Any, images: int) -> Tensor:
     """`output` as logits (N×C), or :class:`ModelError` saying what the model returned."""
     if isinstance(output, dict):
         keys = ", ".join(map(repr, output))
-        raise ModelError(f"the model returns a dict ({keys}); wrap it so that it returns logits")
+        raise ModelError(
+            f"the model returns a dict ({keys}); wrap it so that it returns logits, as "
+            "camaudit.models.classifier.as_classifier does"
+        )
     if not isinstance(output, Tensor):
         raise ModelError(
             f"the model returns a {type(output).__name__}; wrap it so that it returns one tensor "

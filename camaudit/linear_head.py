@@ -36,14 +36,24 @@ def pooled_linear_weight(divided: Any, A: Tensor) -> Tensor:
     finally:
         for handle in handles:
             handle.remove()
-    if calls and calls[-1][2] is logits:
-        linear, pooled, _ = calls[-1]
-        if _is_spatial_mean(pooled, leaf):
-            return linear.weight.detach()
+    if calls:
+        linear, pooled, given = calls[-1]
+        weight = _class_weight(linear.weight.detach(), given, logits)
+        if weight is not None and _is_spatial_mean(pooled, leaf):
+            return weight
     raise NotApplicableError(
         "CAM needs a head that is global average pooling followed by one Linear layer; this head "
         "is something else (use gradcam, which equals CAM where CAM is defined)"
     )
+
+
+def _class_weight(weight: Tensor, given: Tensor, logits: Tensor) -> Tensor | None:
+    """Weight (C×K) of logits that are what the Linear gave; of (−z, z) where it gave z."""
+    if given is logits:
+        return weight
+    if given.shape == (len(logits), 1) and torch.equal(torch.cat([-given, given], dim=1), logits):
+        return torch.cat([-weight, weight])
+    return None
 
 
 def _is_spatial_mean(pooled: Tensor, A: Tensor) -> bool:

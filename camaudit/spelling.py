@@ -1,4 +1,4 @@
-"""How explainers are written: `scorecam(score=probability)`, `captum:Saliency`, `file.py:mine`."""
+"""How explainers and options are written: `scorecam(score=probability)`, `captum:Saliency`."""
 
 from __future__ import annotations
 

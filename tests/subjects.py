@@ -56,6 +56,28 @@ FACTORY = dedent(
         return Wrapped().eval()
 
 
+    def doubled():
+        class Wrapped(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = build()
+
+            def forward(self, x):
+                return {"one": self.inner(x), "two": self.inner(x)}
+
+        return Wrapped().eval()
+
+
+    def segmenting():
+        return build()[0][:3].eval()
+
+
+    def single():
+        model = build()
+        model[1][2] = nn.Linear(16, 1)
+        return model.eval()
+
+
     def nan():
         model = build()
         with torch.no_grad():
@@ -164,9 +186,15 @@ FACTORY = dedent(
     instance = build()
 
 
-    def grey():
-        pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
-        return nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), pooled).eval()
+    def grey(channels=1):
+        torch.manual_seed(12)
+        pooled = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2))
+        trunk = nn.Sequential(nn.Conv2d(channels, 6, 3, stride=4), nn.ReLU())
+        return nn.Sequential(trunk, pooled).eval()
+
+
+    def five():
+        return grey(5)
     '''
 )
 

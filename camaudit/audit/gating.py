@@ -144,6 +144,9 @@ def _path(policy: Policy, given: str | Path) -> Path:
 
 def _spec(policy: Policy, spec: str) -> str:
     """A model, trained folder or explainer, its file taken from the policy's folder."""
-    if spec.startswith("trained:"):
-        return f"trained:{_path(policy, spec.removeprefix('trained:'))}"
+    kind, _, folder = spec.partition(":")
+    if kind == "trained" or (
+        kind in ("hf", "transformers") and _path(policy, folder).is_dir()  # no name in the cache
+    ):
+        return f"{kind}:{_path(policy, folder)}"
     return placed(spec, policy.folder)

@@ -109,12 +109,12 @@ def data_size(data: Sequence[DataSet]) -> int | None:
 
 
 def audit_images(
-    settings: Settings, zone: DeadZone | Size, data: Sequence[DataSet] = ()
+    settings: Settings, zone: DeadZone | Size, data: Sequence[DataSet] = (), *, keep: float = 1.0
 ) -> AuditImages:
     """The images that the settings ask for, at the size of the zone's pixels.
 
     Photographs of classes are stacked at the zone. Where there is none, but (height, width)
-    instead, they are shown as they are.
+    instead, they are shown as they are; `keep` is then the central share of both sides that is.
     Raises :class:`UsageError` for data sets of another size or whose files were changed, and
     :class:`~camaudit.errors.ImageError` where no image can be used.
     """
@@ -125,7 +125,7 @@ def audit_images(
     if isinstance(zone, DeadZone) and collection.classes:
         found = stack_mix(collection, dead=zone.pixel_dead.numpy(), count=count, seed=seed)
     else:
-        found = plain_images(collection, size=_size(zone), count=count, seed=seed)
+        found = plain_images(collection, size=_size(zone), count=count, seed=seed, keep=keep)
     return AuditImages(found.images, (*collection.skipped, *found.skipped), found.warnings)
 
 

@@ -139,7 +139,8 @@ def _audited(
     with clock.measure("images"):
         given = None if live is None else live.images
         if given is None:
-            images = audit_images(settings, frame, data)
+            keep = subject.description["input"]["crop"]
+            images = audit_images(settings, frame, data, keep=keep)
         else:
             images = AuditImages(tensor_images(given)[: settings.num_images])
         regions = labelled(settings, images.images)  # a wrong file is refused before the work

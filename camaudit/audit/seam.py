@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from camaudit.audit.inputs import DEFAULT_SIZE
 from camaudit.audit.settings import Settings
-from camaudit.audit.subject import DEFAULT_SIZE, build_subject
+from camaudit.audit.subject import build_subject
 from camaudit.data.manifest import ManifestWall
 from camaudit.data.seam import wall_of_rows
 from camaudit.errors import WallError

@@ -15,6 +15,7 @@ from camaudit.evaluation.options import Options as MetricOptions
 from camaudit.evaluation.protocols import protocol
 from camaudit.invariance.matrix import Options as InvarianceOptions
 from camaudit.methods import method_call, select
+from camaudit.probability import Link
 from camaudit.sanity import CHECKS, Check, Options, OrderName, Scheme
 from camaudit.spelling import is_named
 
@@ -34,6 +35,10 @@ class Settings:
         `camaudit train` wrote there, with its own wall; ignored by the wall "vgg16".
     weights: a weights file, or None for what the spec brings.
     unmasked_weights: for the wall "vgg16", weights of the network without the wall.
+    output: key, attribute or place of the logits in what the model returns; None for the rule of
+        :mod:`camaudit.models.classifier`.
+    head: "softmax" (one class of many) or "sigmoid" (each class for itself, multi-label); None for
+        sigmoid where the model has a single logit, else softmax.
     layer: target layer, None for the spec's own or the last map before the head.
     wall: "split" (exact in any architecture), "insert" (zone by receptive fields), "vgg16" (the
         paper's network) or "auto": insert where receptive fields leave a tenth of the image
@@ -48,9 +53,10 @@ class Settings:
         of the data sets, or 20 of a folder.
     perturbation_images: how many of them (of each data set) the methods take that run the model
         many times an image; None for 2 of the embedded photographs or 8 of a folder.
-    preprocess: "imagenet", "lite" or MEAN/STD; None for the spec's own, else imagenet.
-    image_size: height and width in pixels; None for that of the trained network or of the data
-        sets, else 224.
+    preprocess: "imagenet", "lite" or MEAN/STD; None for the spec's or the model's own, else
+        imagenet.
+    image_size: height and width in pixels; None for that of the trained network, of the data sets
+        or of the model's own configuration, else 224.
     seed: seeds weights without a file, image pairs, crops, random methods and the bootstrap.
     batch_size: images in one pass.
     memory: bytes that a pass of masked images may take; None for no bound but batch_size.
@@ -90,6 +96,8 @@ class Settings:
     model: str = "lite0"
     weights: Path | None = None
     unmasked_weights: Path | None = None
+    output: str | None = None
+    head: Link | None = None
     layer: str | None = None
     wall: WallKind = "auto"
     live_rows: int | None = None
@@ -132,6 +140,8 @@ class Settings:
             raise UsageError(
                 f"wall must be one of {', '.join(get_args(WallKind))}; got {self.wall!r}"
             )
+        if self.head not in (None, *get_args(Link)):
+            raise UsageError(f"head must be softmax or sigmoid; got {self.head!r}")
         minimum = {"live_rows": 1, "num_images": 1, "perturbation_images": 0, "image_size": 8}
         for name, least in {**minimum, "seed": 0, "batch_size": 1, "sanity_seeds": 1}.items():
             value = getattr(self, name)
@@ -143,6 +153,11 @@ class Settings:
             raise UsageError(
                 "unmasked weights belong to the paper's VGG16 (--wall vgg16): other models are "
                 "their own twin, and a trained one has its twin in its folder"
+            )
+        if (self.output or self.head) and (self.wall == "vgg16" or self.trained is not None):
+            raise UsageError(
+                "--output and --head are of models that are named or given: the paper's VGG16 and "
+                "trained networks return the logits of a softmax"
             )
         if self.trained is not None:
             self._check_trained()

@@ -10,18 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from camaudit.audit.live import AS_GIVEN, Live
+from camaudit.audit.inputs import DEFAULT_SIZE, classifier, example_of, input_of, notes_of
+from camaudit.audit.live import AS_GIVEN, Live, as_given
 from camaudit.audit.settings import Settings
 from camaudit.cut import cut_at, default_layer
 from camaudit.data.preprocess import Normalisation, parse_preprocess
 from camaudit.errors import (
-    DegenerateModelError,
     LayerError,
     ModelError,
     UsageError,
     WallError,
     WeightsError,
 )
+from camaudit.models.classifier import description_of, own_module
 from camaudit.models.loading import LoadedModel, load_model, resolve_device
 from camaudit.models.weights import file_sha256, read_state_dict, state_sha256
 from camaudit.sites import require_eval
@@ -43,7 +44,6 @@ from camaudit.walls import (
 )  # fmt: skip
 
 __all__ = [
-    "DEFAULT_SIZE",
     "Second",
     "Subject",
     "WalledSubject",
@@ -51,8 +51,6 @@ __all__ = [
     "load_second",
     "load_subject",
 ]
-
-DEFAULT_SIZE = 224  #: height and width of the images where nothing says otherwise
 
 _ENOUGH = 0.1  # share of the image that a receptive-field zone must score to be preferred
 
@@ -114,7 +112,7 @@ def build_subject(settings: Settings, live: Live | None = None) -> WalledSubject
     Raises the errors of :mod:`camaudit.models.loading` and :mod:`camaudit.walls`, and
     :class:`WallError` where the wall leaves no pixel dead zone to score.
     """
-    device = resolve_device(settings.device) if live is None else _device(live.model)
+    device = resolve_device(settings.device) if live is None else _device(live)
     built = _built(settings, device) if live is None else _live(settings, live, device)
     walled = built.wall()
     if not walled.zone.exists:
@@ -138,7 +136,7 @@ def load_subject(settings: Settings, live: Live | None = None) -> Subject:
     Raises the errors of :mod:`camaudit.models.loading`, and those of
     :func:`camaudit.cut.cut_at` for the layer.
     """
-    device = resolve_device(settings.device) if live is None else _device(live.model)
+    device = resolve_device(settings.device) if live is None else _device(live)
     built = _built(settings, device) if live is None else _live(settings, live, device)
     known = _known(settings, built, device)
     with torch.no_grad():
@@ -217,11 +215,12 @@ def _built(settings: Settings, device: torch.device) -> _Built:
 
 def _known(settings: Settings, built: _Built, device: torch.device) -> dict[str, Any]:
     """The fields of a subject that do not depend on its wall."""
-    loaded = built.loaded
-    if loaded.preprocess == AS_GIVEN.name:
-        normalisation = AS_GIVEN
+    loaded, channels = built.loaded, built.example.shape[1]
+    if loaded.preprocess == AS_GIVEN:
+        normalisation = as_given(channels)
     else:
-        normalisation = parse_preprocess(settings.preprocess or loaded.preprocess or "imagenet")
+        given = settings.preprocess or loaded.preprocess or "imagenet"
+        normalisation = parse_preprocess(given, channels=channels)
     warnings = []
     if loaded.weights_sha256 is None and not built.live:
         warnings.append(
@@ -230,22 +229,22 @@ def _known(settings: Settings, built: _Built, device: torch.device) -> dict[str,
         )
     if settings.preprocess is None and loaded.preprocess is None:
         warnings.append("no --preprocess was given: images are standardised as for ImageNet")
+    warnings += notes_of(settings, loaded, built.example)
     return {
         "model": loaded.model,
         "layer": built.layer,
         "normalisation": normalisation,
         "device": device,
         "dtype": built.example.dtype,
-        "description": _describe(loaded, normalisation),
+        "description": {
+            **_describe(loaded, normalisation),
+            "input": input_of(settings, loaded, built.example),
+            "layer_chosen": "given" if settings.layer or loaded.layer else "automatically",
+        },
         "warnings": tuple(warnings),
         "size": built.example.shape[-1],
         "classes": built.classes,
     }
-
-
-def _example(size: int, device: torch.device) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(1, 3, size, size, generator=generator).to(device)
 
 
 def _moved(model: nn.Module, device: torch.device) -> nn.Module:
@@ -263,28 +262,27 @@ def _loaded(settings: Settings, device: torch.device) -> _Built:
 def _live(settings: Settings, live: Live, device: torch.device) -> _Built:
     """A model that a program holds, where and as it is."""
     loaded = live.loaded(layer=settings.layer)
-    return replace(_ready(settings, loaded, device), live=True)
+    return replace(_ready(settings, loaded, device, live), live=True)
 
 
-def _device(model: nn.Module) -> torch.device:
+def _device(live: Live) -> torch.device:
     """That of the first parameter or buffer; the CPU where there is none."""
-    tensors = (*model.parameters(), *model.buffers())
+    model = live.model
+    if isinstance(model, nn.Module):
+        tensors = [*model.parameters(), *model.buffers()]
+    else:
+        tensors = list(model.state_dict.values())
     return tensors[0].device if tensors else torch.device("cpu")
 
 
-def _ready(settings: Settings, loaded: LoadedModel, device: torch.device) -> _Built:
-    model = loaded.model
-    example = _example(settings.image_size or DEFAULT_SIZE, device).to(_dtype(model))
-    require_eval(model)
-    _probe(model, example)
+def _ready(
+    settings: Settings, loaded: LoadedModel, device: torch.device, live: Live | None = None
+) -> _Built:
+    require_eval(loaded.model)
+    model, example = classifier(settings, loaded, device, live)
     layer = settings.layer or loaded.layer or default_layer(model, example)
+    loaded = replace(loaded, model=model)
     return _Built(loaded, layer, lambda: _walled(model, layer, settings, example), example)
-
-
-def _dtype(model: nn.Module) -> torch.dtype:
-    """That of the first floating-point parameter or buffer; float32 where there is none."""
-    tensors = (*model.parameters(), *model.buffers())
-    return next((t.dtype for t in tensors if t.is_floating_point()), torch.float32)
 
 
 def _paper(settings: Settings, device: torch.device) -> _Built:
@@ -315,7 +313,7 @@ def _paper(settings: Settings, device: torch.device) -> _Built:
     loaded = LoadedModel(masked, "the paper's VGG16", weights, digest, "29", "imagenet")
     if twin is not None:
         _moved(twin, device)
-    example = _example(DEFAULT_SIZE, device)
+    example = example_of(DEFAULT_SIZE, device)
     return _Built(
         loaded, "29", lambda: paper_wall(masked, example, unmasked=twin), example,
         unmasked=unmasked,
@@ -355,7 +353,7 @@ def _trained(folder: Path, settings: Settings, device: torch.device) -> _Built:
     loaded = LoadedModel(
         own.model, own.name, WEIGHTS_NAME, own.weights_sha256, own.layer, own.normalisation.name
     )
-    example = _example(own.size, device)
+    example = example_of(own.size, device)
     return _Built(loaded, own.layer, lambda: own.walled(twin=twin), example, own.classes, unmasked)
 
 
@@ -394,30 +392,13 @@ def _walled(model: nn.Module, layer: str, settings: Settings, example: Tensor) -
     return split_trunk(model, layer, example, live_rows=settings.live_rows)
 
 
-def _probe(model: nn.Module, example: Tensor) -> None:
-    """One forward pass, so that a model that cannot run says so in its own words."""
-    shape = "×".join(map(str, example.shape))
-    try:
-        with torch.no_grad():
-            logits = model(example)
-    except (Exception, SystemExit) as error:
-        raise ModelError(
-            f"the model fails on a {shape} image: {type(error).__name__}: {error} (expected a "
-            "model that takes one batch of three-channel images; wrap yours so that it does, or "
-            "choose another --image-size)"
-        ) from error
-    if isinstance(logits, Tensor) and bool(torch.isnan(logits).any()):
-        raise DegenerateModelError(
-            f"the model's logits are NaN on a {shape} image of standard normal noise: check the "
-            "weights"
-        )
-
-
 def _describe(loaded: LoadedModel, normalisation: Normalisation) -> dict[str, Any]:
     return {
         "model": loaded.name,
-        "class": type(loaded.model).__name__,
+        "class": type(own_module(loaded.model)).__name__,
         "parameters": sum(p.numel() for p in loaded.model.parameters()),
+        "taken": list(loaded.notes),
+        "reading": description_of(loaded.model),
         "weights": loaded.weights,
         "weights_sha256": loaded.weights_sha256,
         "state_sha256": state_sha256(loaded.model),

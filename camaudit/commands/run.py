@@ -25,9 +25,11 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
     default="lite0",
     show_default=True,
     metavar="SPEC",
-    help="lite0 (EfficientNet-Lite0 with ImageNet weights, extra demo), "
-    "torchvision:NAME, package.module:factory, path/file.py:factory, or trained:DIR for what "
-    "camaudit train wrote there (with its own wall, and its unmasked twin if that was trained).",
+    help="lite0 (EfficientNet-Lite0 with ImageNet weights, extra demo), torchvision:NAME, "
+    "timm:NAME (extra timm), hf:FOLDER (an image classifier of transformers, extra transformers), "
+    "with options as in 'timm:resnet18(num_classes=10, in_chans=1)'; package.module:factory, "
+    "path/file.py:factory, or trained:DIR for what camaudit train wrote there (with its own wall, "
+    "and its unmasked twin if that was trained). Nothing is downloaded.",
 )
 @click.option(
     "--weights",
@@ -41,6 +43,18 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
     metavar="FILE",
     help="With --wall vgg16: weights of the same network without the wall, for the columns "
     "unmasked.",
+)
+@click.option(
+    "--output",
+    metavar="NAME",
+    help="Where the logits stand in what the model returns: a key, an attribute or a place from 0. "
+    "Default: logits, else the only tensor N×C.",
+)
+@click.option(
+    "--head",
+    type=click.Choice(["softmax", "sigmoid"]),
+    help="What turns logits into probabilities: softmax (one class of many) or sigmoid (each class "
+    "for itself, multi-label). Default: sigmoid for a single logit, else softmax.",
 )
 @click.option(
     "--layer",
@@ -105,14 +119,14 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
     "--preprocess",
     metavar="NAME",
     help="imagenet, lite, or MEAN/STD such as 0.5/0.5 or 0.5,0.5,0.5/0.2,0.2,0.2. "
-    "Default: what the model spec brings, else imagenet.",
+    "Default: what the model's spec or its own configuration brings, else imagenet.",
 )
 @click.option(
     "--image-size",
     type=click.IntRange(min=8),
     metavar="PIXELS",
-    help="Height and width of the model's input. Default: that of the trained network or of the "
-    "data sets, else 224.",
+    help="Height and width of the model's input. Default: that of the trained network, of the data "
+    "sets or of the model's own configuration, else 224.",
 )
 @click.option(
     "--seed",

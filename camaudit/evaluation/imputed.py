@@ -33,14 +33,21 @@ def measure(
     with passes.of("road"):
         morf, lerf = (
             road_curve(
-                passes, seen.images, order, seen.targets, first=first, seed=seed, batch_size=size
+                passes,
+                seen.images,
+                order,
+                seen.targets,
+                first=first,
+                seed=seed,
+                batch_size=size,
+                link=seen.link,
             )
             for first in ("most", "least")
         )
     figures = {
         "road": road(morf, lerf), "road-morf": road_average(morf), "road-lerf": road_average(lerf)
     }  # fmt: skip
-    known = ~class_shares(seen.logits, seen.targets).isnan()
+    known = ~class_shares(seen.logits, seen.targets, link=seen.link).isnan()
     for name, found_values in figures.items():
         values = torch.where(known, found_values, torch.nan)
         cells.put(name, label, start, values, found.reasons)

@@ -38,7 +38,7 @@ def measure(
 
     The images x ⊙ m run once: plainly, or with their gradient where ADCC explains them again.
     """
-    full = class_shares(seen.logits, seen.targets)
+    full = class_shares(seen.logits, seen.targets, link=seen.link)
     shown = masked_images(seen.images, found.weights, baseline=black)
     again: Capture | None = None
     with passes.of("masked"):
@@ -48,7 +48,7 @@ def measure(
             passes.add("masked", len(shown))
         else:
             logits = passes(shown)
-    kept = class_shares(logits, seen.targets)
+    kept = class_shares(logits, seen.targets, link=seen.link)
     drops = average_drop(full, kept)
     cells.put("average-drop", method.label, start, drops, found.reasons)
     if "confidence" in options.checks:

@@ -197,7 +197,7 @@ class _Run:
         if self.given is not None and not self.targets:
             _check_targets(self.given, self.passes.classes)
         self.targets += seen.targets.tolist()
-        found = class_shares(seen.logits, seen.targets).tolist()
+        found = class_shares(seen.logits, seen.targets, link=seen.link).tolist()
         self.probabilities += [None if math.isnan(value) else value for value in found]
         shared = self._shared(seen, start)
         for method in self.methods:

@@ -87,10 +87,11 @@ def ends(seen: Capture, passes: Passes) -> Ends:
     """One pass for each canvas, and one for the empty image of all of them."""
     with passes.of("insertion and deletion"):
         canvas = insertion_canvas(seen.images)
-        blurred = class_shares(passes(canvas), seen.targets)
+        blurred = class_shares(passes(canvas), seen.targets, link=seen.link)
         nothing = passes(torch.zeros_like(seen.images[:1])).expand(len(seen), -1)
-    whole = class_shares(seen.logits, seen.targets)
-    return Ends(canvas, whole, blurred, class_shares(nothing, seen.targets))
+    whole = class_shares(seen.logits, seen.targets, link=seen.link)
+    empty = class_shares(nothing, seen.targets, link=seen.link)
+    return Ends(canvas, whole, blurred, empty)
 
 
 class Curves:
@@ -122,12 +123,12 @@ class Curves:
             shown = insertion_curve(
                 passes, seen.images, order, seen.targets, canvas=ends.canvas,
                 pixels_per_step=step, batch_size=size, first=ends.blurred, last=ends.whole,
-                known=revealed,
+                known=revealed, link=seen.link,
             )  # fmt: skip
             hidden = deletion_curve(
                 passes, seen.images, order, seen.targets,
                 pixels_per_step=step, batch_size=size, first=ends.whole, last=ends.empty,
-                known=removed,
+                known=removed, link=seen.link,
             )  # fmt: skip
         ends.keep(order, shown, hidden)
         for metric, curves in (("insertion-auc", shown), ("deletion-auc", hidden)):

@@ -165,8 +165,8 @@ def model(value: Any) -> str:
     source, _, name = spec.rpartition(":")
     if spec != "lite0" and not (source and name):
         raise UsageError(
-            "must be lite0, torchvision:NAME, package.module:factory, file.py:factory or "
-            f"trained:DIR; got {shown(value)}"
+            "must be lite0, torchvision:NAME, timm:NAME, hf:FOLDER, package.module:factory, "
+            f"file.py:factory or trained:DIR; got {shown(value)}"
         )
     return spec
 

@@ -18,6 +18,7 @@ _EQUAL = (
     "wall", "live_rows", "image_size", "seed", "orders", "sanity_seeds", "scheme",
     "cascade_steps", "costly_cascades", "precision", "exact", "examples", "perturbation_images",
 )  # fmt: skip
+_CHOSEN = ("layer", "preprocess", "output", "head")  # by the run itself where none is named
 _PLACES = ("model", "weights", "unmasked_weights", "images", "data", "permuted")
 _WHOLE = ("checks", "properties")  # of which the run may have more
 #: What is no part of a figure: where and how fast it is computed.
@@ -75,11 +76,14 @@ def _settings(policy: Policy, results: Mapping[str, Any]) -> list[str]:
 
 
 def _of_run(results: Mapping[str, Any], name: str) -> Any:
-    """The run's setting; a layer or preprocessing that it chose by itself is the subject's."""
+    """The run's setting; what it chose by itself of :data:`_CHOSEN` is the subject's."""
     has = results["settings"].get(name)
-    if has is not None or name not in ("layer", "preprocess"):
+    if has is not None or name not in _CHOSEN:
         return has
-    chosen = results["subject"].get(name)
+    subject = results["subject"]
+    if name in ("output", "head"):
+        return (subject.get("reading") or {}).get(name)
+    chosen = subject.get(name)
     return chosen.get("name") if isinstance(chosen, dict) else chosen
 
 
@@ -94,7 +98,7 @@ def _fits(policy: Policy, name: str, wanted: Any, has: Any) -> bool:
         return len(ours) == len(theirs) and all(
             _same_place(one, other, policy.folder) for one, other in zip(ours, theirs, strict=True)
         )
-    if name in _EQUAL or name in ("layer", "preprocess"):
+    if name in _EQUAL or name in _CHOSEN:
         return bool(_plain(wanted) == _plain(has)) and isinstance(wanted, bool) == isinstance(
             has, bool
         )
@@ -130,12 +134,9 @@ def _same_place(wanted: str, has: str, folder: Path) -> bool:
         return True
     if wanted.startswith(f"{MAPS}:") and has.startswith(f"{MAPS}:"):
         return _same_maps(spelled(wanted), spelled(has), folder)
-    kinds = [
-        text.partition(":")[0] if text.startswith("trained:") else "" for text in (wanted, has)
-    ]
-    if kinds[0] != kinds[1]:
+    (kind, ours), (other, theirs) = _folder(wanted), _folder(has)
+    if kind != other:
         return False
-    ours, theirs = (text.removeprefix("trained:") for text in (wanted, has))
     if (folder / ours).resolve() == Path(theirs).resolve():
         return True
     parts = [part for part in PurePosixPath(ours).parts if part not in (".", "..", "/")]
@@ -149,6 +150,12 @@ def _same_maps(wanted: Spelled, has: Spelled, folder: Path) -> bool:
     if "unwalled" in ours and "unwalled" in theirs:
         pairs.append((ours.pop("unwalled"), theirs.pop("unwalled")))
     return ours == theirs and all(_same_place(one, other, folder) for one, other in pairs)
+
+
+def _folder(spec: str) -> tuple[str, str]:
+    """The kind of a spec that names a folder (empty for a path), and the path."""
+    kind, _, path = spec.partition(":")
+    return (kind, path) if kind in ("trained", "hf", "transformers") else ("", spec)
 
 
 def _listed(value: Any) -> list[str]:

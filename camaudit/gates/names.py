@@ -9,8 +9,8 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
-    "CHECKS", "CONTROLS", "COSTLY", "DEAD_ZONE", "INVARIANCE", "METHODS", "ORDERS", "PRECISIONS",
-    "PROPERTIES", "SCHEMES", "STANDARD", "WALLS", "near",
+    "CHECKS", "CONTROLS", "COSTLY", "DEAD_ZONE", "HEADS", "INVARIANCE", "METHODS", "ORDERS",
+    "PRECISIONS", "PROPERTIES", "SCHEMES", "STANDARD", "WALLS", "near",
 ]  # fmt: skip
 
 DEAD_ZONE = "dead-zone"
@@ -21,6 +21,7 @@ CHECKS = (
 WALLS = ("auto", "split", "insert", "vgg16")
 ORDERS = ("top-down", "bottom-up", "independent")
 SCHEMES = ("he", "module", "permute")
+HEADS = ("softmax", "sigmoid")
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 #: Registered methods, and the defaults of their options.

@@ -19,6 +19,7 @@ from camaudit.gates.conditions import Names, read_condition, read_waiver
 from camaudit.gates.figures import FIGURES
 from camaudit.gates.names import (
     CHECKS,
+    HEADS,
     ORDERS,
     PRECISIONS,
     PROPERTIES,
@@ -57,6 +58,8 @@ KEYS: dict[str, dict[str, Key]] = {
         "weights": Key("weights", kinds.text),
         "weights_sha256": Key("weights_sha256", kinds.hexadecimal, pin=True),
         "state_sha256": Key("state_sha256", kinds.hexadecimal, pin=True),
+        "output": Key("output", kinds.text),
+        "head": Key("head", kinds.choice(HEADS)),
         "layer": Key("layer", kinds.text),
         "wall": Key("wall", kinds.choice(WALLS)),
         "live_rows": Key("live_rows", kinds.whole(1)),

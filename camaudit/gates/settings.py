@@ -28,6 +28,7 @@ def check_settings(source: Source, policy: Policy) -> None:
         )
     if policy.settings.get("model", "").startswith("trained:"):
         _check_trained(source, policy)
+    _check_reading(source, policy)
     _check_invariance(source, policy)
     _check_permuted(source, policy)
     _check_sanity(source, policy, explainers_of(policy))
@@ -43,6 +44,20 @@ def _check_trained(source: Source, policy: Policy) -> None:
             source.problem(
                 f"subject.{key}: a trained network brings its own wall, layer and weights; leave "
                 "it out",
+                "subject",
+                key,
+            )
+
+
+def _check_reading(source: Source, policy: Policy) -> None:
+    """What is read from a model's output: not of networks that are known to return logits."""
+    settings = policy.settings
+    known = settings.get("wall") == "vgg16" or settings.get("model", "").startswith("trained:")
+    for key in ("output", "head"):
+        if known and key in settings:
+            source.problem(
+                f"subject.{key}: the paper's VGG16 and trained networks return the logits of a "
+                "softmax; leave it out",
                 "subject",
                 key,
             )

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from torch import Tensor, nn
 
+from camaudit.errors import NotApplicableError
 from camaudit.invariance.asking import asked
 from camaudit.invariance.compare import raw, scaled
 from camaudit.invariance.explainer import Explain
@@ -15,6 +16,7 @@ from camaudit.invariance.property import Parameters, Property, Verdict, prop
 from camaudit.invariance.reasons import ADAM, PLUSPLUS, PROBABILITY, SCORES, because
 from camaudit.invariance.situation import Situation
 from camaudit.invariance.transforms import after, folds, rescored
+from camaudit.probability import link_of
 
 __all__ = ["Increasing", "increasing"]
 
@@ -67,7 +69,12 @@ def _shifts(given: Situation) -> SearchStrategy[Parameters]:
     ),
 )
 def logit_shift(explain: Explain, given: Situation, parameters: Parameters) -> Verdict:
-    """Maps of the model and of model + c, each divided by its largest value."""
+    """Maps of the model and of model + c, each divided by its largest value.
+
+    Raises :class:`NotApplicableError` for a model of sigmoids, which a shift changes.
+    """
+    if link_of(given.model) == "sigmoid":
+        raise NotApplicableError("each class has a sigmoid of its own, which a shift changes")
     count = classes_of(given)
     offset = torch.full((count,), parameters["shift"])
     changed = rescored(given, torch.eye(count), offset, folded=parameters["folded"])

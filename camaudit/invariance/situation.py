@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from camaudit.errors import UsageError
 from camaudit.invariance.networks import LAYER, build
 from camaudit.invariance.plan import Plan
+from camaudit.probability import link_of
 from camaudit.walls import WalledModel, insert_wall
 
 __all__ = ["Drawn", "ImageKind", "Situation", "drawn_images"]
@@ -40,6 +41,9 @@ class Situation:
         """The same situation with some fields replaced; another model has no plan."""
         if "model" in fields:
             fields = {"plan": None, **fields}
+            link = link_of(self.model)
+            if link_of(fields["model"]) != link:  # a rebuilt model says nothing of its own
+                fields["model"].link = link
         return replace(self, **fields)
 
     def rows(self, order: list[int]) -> Situation:

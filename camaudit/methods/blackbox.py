@@ -34,7 +34,7 @@ def rise(
 ) -> Tensor:
     """`L = ReLU((1/(n·keep)) Σ_i p_c(x ⊙ M_i) M_i)` over n = `masks` random masks in [0, 1].
 
-    Petsiuk et al. 2018 (RISE), eqs. 4-6; `p_c` is the score of the softmax probabilities. Returns
+    Petsiuk et al. 2018 (RISE), eqs. 4-6; `p_c` is the score of the probabilities. Returns
     N×H×W. A mask is a grid of `cells`×`cells`, each cell 1 with probability `keep`, raised
     bilinearly to one cell more than the image has and cut to H×W at a random shift of less than a
     cell. Masked images are run once for all scores. Raises :class:`UsageError` for other values

@@ -39,7 +39,7 @@ def groupcam(capture: Capture, *, groups: int = 32, percentile: float = 70.0) ->
     `D_g = ReLU(Σ_{k∈g} w_k A_k)`, `w_k = mean_ij G_kij`, over contiguous `groups` of channels
     (at most K), and the values of `D_g` below its `percentile` set to 0;
     `r_g = p_c(x ⊙ M_g + b ⊙ (1 − M_g)) − p_c(b)`, b the image under a Gaussian blur of 10 pixels
-    and `p_c` the score of the softmax probabilities. An empty group adds nothing and is not run.
+    and `p_c` the score of the probabilities. An empty group adds nothing and is not run.
     Raises :class:`UsageError` for other values of the options.
     """
     count("groups", groups)

@@ -50,7 +50,7 @@ def polycam(capture: Capture, *, layers: int = 2, form: Form = "±") -> Tensor:
     Englebert et al. 2024. The deepest map is `P^n = ReLU(Σ_k w_k^n A_k^n)`, and each is divided by
     its maximum before it goes on. `LNorm(A, P) = A / max(ε, Up(Down(A)))` with Down the average
     pooling to the size of P and `ε = 1e-12 max |A|` (0/0 is 0). The weights are
-    `w_k = [s(x ⊙ M_k) − s(0)] + [s(x) − s(x ⊙ (1 − M_k))]`, s the score of the softmax
+    `w_k = [s(x ⊙ M_k) − s(0)] + [s(x) − s(x ⊙ (1 − M_k))]`, s the score of the
     probabilities and `M_k = minmax(Up(A_k))`; a constant channel has no mask and weight 0.
 
     layers: how many stages, counted from the target layer; fewer where the model has fewer.

@@ -69,7 +69,7 @@ def scorecam(
     `normalise="before", align_corners=False`; the authors' code is
     `score="probability", channel_softmax=False, align_corners=False`.
 
-    score: what a masked image is scored by, the logit or the softmax probability.
+    score: what a masked image is scored by, the logit or the probability.
     normalise: min-max after or before upsampling.
     channel_softmax: softmax over channels; without it the weights are the differences themselves.
     baseline: the image that is subtracted: "none", "black" (zeros), "input" or "blur"; with the
@@ -204,7 +204,7 @@ def scorecam_plus_plus(
 ) -> Tensor:
     """`L = ReLU(Σ_k α_k H_k)`, `H_k = tanh(Up(A_k))`, `α_k = p_c(x ⊙ H_k) − b` (eqs. 9, 12).
 
-    `p_c` is the softmax probability. Returns N×H×W.
+    `p_c` is the probability. Returns N×H×W.
 
     baseline: "none" is `b = 0` as in the authors' code; "input" is `b = p_c(x)` as printed,
         mostly negative, so the map is often empty; "black" is `b = p_c(0)` as in Score-CAM;
@@ -248,7 +248,7 @@ def _scorecam_plus_plus_one(
 
 
 def _scored(capture: Capture, logits: Tensor, row: int, score: Scored) -> Tensor:
-    """Scores (M) of logits (M×C), or the same function of the softmax probabilities."""
+    """Scores (M) of logits (M×C), or the same function of the probabilities."""
     return capture.score(logits, row) if score == "logit" else capture.probability(logits, row)
 
 

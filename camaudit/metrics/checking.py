@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from camaudit.errors import UsageError
+from camaudit.probability import Link, probabilities
 
 __all__ = ["checked_figures", "checked_maps", "class_shares", "nan_unless"]
 
@@ -57,10 +58,13 @@ def nan_unless(defined: Tensor, figures: Tensor) -> Tensor:
     return torch.where(defined, figures, torch.nan)
 
 
-def class_shares(logits: Tensor, targets: Tensor) -> Tensor:
-    """`p_c` (M, float64), the softmax probability of logits (M×C), for classes (M, int64).
+def class_shares(logits: Tensor, targets: Tensor, *, link: Link = "softmax") -> Tensor:
+    """`p_c` (M, float64), the probability by `link` of logits (M×C), for classes (M, int64).
 
-    NaN where logits are not finite, and of a single class, whose 1 says nothing of any image.
+    NaN where logits are not finite, and for the softmax of a single class, whose 1 says nothing of
+    any image.
     """
-    shares = logits.double().softmax(dim=1).gather(1, targets[:, None]).squeeze(1)
-    return nan_unless(torch.isfinite(logits).all(dim=1) & (logits.shape[1] > 1), shares)
+    wide = probabilities(logits, link, dtype=torch.float64)
+    shares = wide.gather(1, targets[:, None]).squeeze(1)
+    says = logits.shape[1] > 1 or link == "sigmoid"
+    return nan_unless(torch.isfinite(logits).all(dim=1) & says, shares)

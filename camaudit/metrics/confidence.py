@@ -1,7 +1,7 @@
 """What a class keeps of its confidence where only the map is shown, and loses where it is hidden.
 
 `m` is the min-max map at the size of the image (:func:`camaudit.maps.minmax`), Y = p_c(x) and
-O = p_c(x⊙m), softmax probabilities of the class c. One pass of the masked images x⊙m gives O for
+O = p_c(x⊙m), probabilities of the class c. One pass of the masked images x⊙m gives O for
 Average Drop, Increase in Confidence, Win and ADCC alike; Y is known from the capture.
 """
 
@@ -17,7 +17,7 @@ from camaudit.metrics.registry import MetricInfo, metric
 __all__ = ["average_drop", "drop_in_logit", "increase_in_confidence", "masked_images", "win"]
 
 _MASKED = "one pass of x⊙m, shared by average-drop, increase-in-confidence, win and adcc"
-_PROBABILITIES = "softmax the logits first"
+_PROBABILITIES = "turn the logits into probabilities first"
 
 
 def masked_images(images: Tensor, weights: Tensor, *, baseline: Tensor | None = None) -> Tensor:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from camaudit.errors import UsageError
 from camaudit.metrics.checking import class_shares
 from camaudit.metrics.registry import MetricInfo, metric
+from camaudit.probability import Link
 
 __all__ = [
     "PIXELS_PER_STEP",
@@ -134,13 +135,13 @@ def insertion_canvas(
 
 
 def class_probabilities(
-    model: Model, images: Tensor, targets: Tensor, *, batch_size: int = 32
+    model: Model, images: Tensor, targets: Tensor, *, batch_size: int = 32, link: Link = "softmax"
 ) -> Tensor:
-    """`p_c(x)`, the softmax over the logits in float64: the ends that curves share.
+    """`p_c(x)`, the logits' probability by `link` in float64: the ends that curves share.
 
     images: N×C×H×W; targets: int64 (N). Returns float64 (N) in [0, 1], NaN where the logits are
-    not finite or of a single class. Raises :class:`UsageError` where logits are not M×classes or a
-    target is no class.
+    not finite, or for the softmax of a single class. Raises :class:`UsageError` where logits are
+    not M×classes or a target is no class.
     """
     _check_images(images)
     _check_targets(targets, len(images))
@@ -149,7 +150,7 @@ def class_probabilities(
     with torch.no_grad():
         for at in range(0, len(images), batch_size):
             chunk = slice(at, at + batch_size)
-            found[chunk] = _softmax_of(model, images[chunk], targets[chunk])
+            found[chunk] = _shares_of(model, images[chunk], targets[chunk], link)
     return found
 
 
@@ -165,6 +166,7 @@ def curve(
     first: Tensor | None = None,
     last: Tensor | None = None,
     known: Tensor | None = None,
+    link: Link = "softmax",
 ) -> Tensor:
     """`p_c` of `start` with its first 0, s, 2s, … pixels in `order` replaced by those of `end`.
 
@@ -179,6 +181,7 @@ def curve(
         costs `steps − 1` passes, else one more for each that is missing.
     known: float64 (N×(steps + 1)), `p_c` of points that another order has in common with this one
         (:func:`same_pixels`), which are not run again; NaN where it is not known.
+    link: what turns the model's logits into probabilities.
 
     Returns float64 (N×(steps + 1)) in [0, 1]. Raises :class:`UsageError` for shapes that do not
     fit, targets that are no class, probabilities outside [0, 1] and steps of less than one pixel.
@@ -207,7 +210,7 @@ def curve(
             for place, image in enumerate(itertools.islice(images, len(chunk))):
                 batch[place] = image
             at_rows, at_columns = torch.tensor(chunk, device=start.device).unbind(1)
-            found[at_rows, at_columns] = _softmax_of(model, batch, targets[at_rows])
+            found[at_rows, at_columns] = _shares_of(model, batch, targets[at_rows], link)
     return found.masked_fill(order[:, :1] < 0, torch.nan)
 
 
@@ -223,6 +226,7 @@ def deletion_curve(
     first: Tensor | None = None,
     last: Tensor | None = None,
     known: Tensor | None = None,
+    link: Link = "softmax",
 ) -> Tensor:
     """`p_c` as the most salient pixels are deleted (RISE, Petsiuk et al. 2018).
 
@@ -240,7 +244,7 @@ def deletion_curve(
     return curve(
         model, images, empty, order, targets,
         pixels_per_step=pixels_per_step, batch_size=batch_size, first=first, last=last,
-        known=known,
+        known=known, link=link,
     )  # fmt: skip
 
 
@@ -256,6 +260,7 @@ def insertion_curve(
     first: Tensor | None = None,
     last: Tensor | None = None,
     known: Tensor | None = None,
+    link: Link = "softmax",
 ) -> Tensor:
     """`p_c` as the most salient pixels appear on a blurred image (RISE, Petsiuk et al. 2018).
 
@@ -265,7 +270,7 @@ def insertion_curve(
     return curve(
         model, insertion_canvas(images) if canvas is None else canvas, images, order, targets,
         pixels_per_step=pixels_per_step, batch_size=batch_size, first=first, last=last,
-        known=known,
+        known=known, link=link,
     )  # fmt: skip
 
 
@@ -339,7 +344,7 @@ def _perturbed(
             yield image
 
 
-def _softmax_of(model: Model, images: Tensor, targets: Tensor) -> Tensor:
+def _shares_of(model: Model, images: Tensor, targets: Tensor, link: Link) -> Tensor:
     logits = model(images)
     if logits.ndim != 2 or len(logits) != len(images):
         raise UsageError(
@@ -347,7 +352,7 @@ def _softmax_of(model: Model, images: Tensor, targets: Tensor) -> Tensor:
         )
     if int(targets.max()) >= logits.shape[1]:
         raise UsageError(f"target {int(targets.max())} is none of {logits.shape[1]} classes")
-    return class_shares(logits, targets.to(logits.device)).to(images.device)
+    return class_shares(logits, targets.to(logits.device), link=link).to(images.device)
 
 
 def _check_images(images: Tensor) -> None:

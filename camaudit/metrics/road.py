@@ -17,6 +17,7 @@ from torch import Tensor
 from camaudit.errors import UsageError
 from camaudit.metrics.insertion_deletion import Model, check_order, class_probabilities
 from camaudit.metrics.registry import MetricInfo, metric
+from camaudit.probability import Link
 
 __all__ = [
     "NOISE",
@@ -114,8 +115,9 @@ def road_curve(
     noise: float = NOISE,
     seed: int = 0,
     batch_size: int = 32,
+    link: Link = "softmax",
 ) -> Tensor:
-    """`p_c` of each image with a percentage of its pixels imputed (Rong et al. 2022).
+    """`p_c` (by `link`) of each image with a percentage of its pixels imputed (Rong et al. 2022).
 
     first: "most" removes the most salient pixels (MoRF), "least" the least salient (LeRF). A model
     pass and a sparse solve for each percentile; a row of `order` that is −1 costs none.
@@ -145,7 +147,9 @@ def road_curve(
         row, at = torch.tensor(jobs[start : start + batch_size], device=images.device).unbind(1)
         imputed = imputed_images(images[row], removed[row, at], noise=noise, seed=seed)
         classes = targets.to(images.device)[row]
-        found[row, at] = class_probabilities(model, imputed, classes, batch_size=batch_size)
+        found[row, at] = class_probabilities(
+            model, imputed, classes, batch_size=batch_size, link=link
+        )
     return found
 
 

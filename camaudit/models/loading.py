@@ -1,22 +1,21 @@
-"""Models by spec: lite0, torchvision:NAME, package.module:factory or file.py:factory."""
+"""Models by spec: lite0, torchvision:NAME, timm:NAME, hf:FOLDER, or a factory by import or file."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-import torchvision
 from torch import nn
 
 from camaudit.errors import DeviceError, ModelError
-from camaudit.importing import described, folder_of, importable, named
 from camaudit.models import lite0
+from camaudit.models.built import Built, Expected
+from camaudit.models.factories import from_factory
+from camaudit.models.from_timm import from_timm
+from camaudit.models.from_torchvision import from_torchvision
+from camaudit.models.from_transformers import from_transformers
 from camaudit.models.weights import file_sha256, load_weights
-from camaudit.sites import require_eval
 
 __all__ = ["LoadedModel", "load_model", "resolve_device"]
 
@@ -27,7 +26,8 @@ class LoadedModel:
 
     `name` is what a reader calls it and `weights` says where the values come from; `layer` is the
     spec's own target layer, None if it has none; `preprocess` names the normalisation that the
-    weights expect, None if unknown.
+    weights expect, None if unknown. `expected` is what the model's own configuration says of its
+    images, `notes` what it was taken out of.
     """
 
     model: nn.Module
@@ -36,6 +36,8 @@ class LoadedModel:
     weights_sha256: str | None
     layer: str | None
     preprocess: str | None
+    expected: Expected | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load_model(
@@ -43,23 +45,25 @@ def load_model(
 ) -> LoadedModel:
     """Build the network that `spec` names, load `weights` into it, put it in eval mode.
 
-    `num_classes` is for torchvision's networks; None keeps their 1000.
-    Without a weights file torchvision networks and factories keep their own initialisation,
-    drawn from `seed`. A factory must return its model in eval mode. Raises :class:`ModelError`.
+    `num_classes` is for torchvision's and timm's networks; None keeps their own number.
+    Without a weights file networks keep their own initialisation, drawn from `seed`, but for those
+    that are saved with their weights. A factory must return its model in eval mode. Raises
+    :class:`ModelError`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _build(spec, num_classes)
-    known, digest = f"as built by {spec} (seed {seed})", None
-    name, layer, preprocess = spec, None, None
+        built = _build(spec, num_classes)
+    known, digest = built.weights or f"as built by {spec} (seed {seed})", built.weights_sha256
+    expected = built.expected
+    name, layer, preprocess = spec, None, None if expected is None else expected.preprocess
     if spec == "lite0":
         path = lite0.weights_file()
         known, digest = f"ImageNet ({path.name})", file_sha256(path)
         name, layer, preprocess = lite0.NAME, lite0.LAYER, "lite"
     if weights is not None:
-        load_weights(model, weights)
+        load_weights(built.model, weights)
         known, digest = weights.name, file_sha256(weights)
-    return LoadedModel(model, name, known, digest, layer, preprocess)
+    return LoadedModel(built.model, name, known, digest, layer, preprocess, expected, built.notes)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -79,60 +83,20 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def _build(spec: str, num_classes: int | None) -> nn.Module:
+def _build(spec: str, num_classes: int | None) -> Built:
     if spec == "lite0":
-        return lite0.build()
-    source, separator, name = spec.rpartition(":")
-    if not separator or not source or not name:
+        return Built(lite0.build())
+    kind, _, rest = spec.partition(":")
+    if rest and kind == "torchvision":
+        return from_torchvision(rest, num_classes=num_classes)
+    if rest and kind == "timm":
+        return from_timm(rest, num_classes=num_classes)
+    if rest and kind in ("hf", "transformers"):
+        return from_transformers(rest)
+    source, _, name = spec.rpartition(":")
+    if not source or not name:
         raise ModelError(
-            f"cannot read the model spec {spec!r}: expected lite0, torchvision:NAME, "
-            "package.module:factory or file.py:factory"
+            f"cannot read the model spec {spec!r}: expected lite0, torchvision:NAME, timm:NAME, "
+            "hf:FOLDER, package.module:factory or file.py:factory"
         )
-    if source == "torchvision":
-        return _torchvision(name, num_classes).eval()
-    with importable(folder_of(source)):
-        model = _call(_factory(source, name), spec)
-    require_eval(model)
-    return model
-
-
-def _torchvision(name: str, num_classes: int | None) -> nn.Module:
-    names = torchvision.models.list_models(module=torchvision.models)
-    if name not in names:
-        near = ", ".join(difflib.get_close_matches(name, names, n=3)) or "see its documentation"
-        raise ModelError(f"torchvision has no classification model {name!r}; near names: {near}")
-    extra: dict[str, Any] = {"num_classes": num_classes} if num_classes is not None else {}
-    if name in ("googlenet", "inception_v3"):
-        extra["init_weights"] = True
-    model: nn.Module = torchvision.models.get_model(name, weights=None, **extra)
-    return model
-
-
-def _factory(source: str, name: str) -> Callable[[], Any]:
-    factory = named(source, name, what="the model factory", error=ModelError)
-    if isinstance(factory, nn.Module):
-        raise ModelError(
-            f"{name!r} in {source!r} is a model, not a factory: write a function without arguments "
-            "that returns it"
-        )
-    if not callable(factory):
-        raise ModelError(f"{name!r} in {source!r} is no function that returns a model")
-    typed: Callable[[], Any] = factory
-    return typed
-
-
-def _call(factory: Callable[[], Any], spec: str) -> nn.Module:
-    try:
-        model = factory()
-    except (Exception, SystemExit) as error:
-        raise ModelError(f"the factory {spec!r} failed: {described(error)}") from error
-    if isinstance(model, torch.jit.ScriptModule):
-        raise ModelError(
-            f"the factory {spec!r} returned a TorchScript module, which allows no hooks: return "
-            "the network as ordinary Python modules"
-        )
-    if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"the factory {spec!r} returned a {type(model).__name__}; expected a torch.nn.Module"
-        )
-    return model
+    return from_factory(source, name)

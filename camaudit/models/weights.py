@@ -16,12 +16,15 @@ from camaudit.errors import WeightsError
 
 __all__ = ["file_sha256", "load_weights", "read_state_dict", "state_sha256"]
 
+_WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before every key
+
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The state dict in `path`: `.safetensors`, or a torch file read with weights_only=True.
 
     A checkpoint that holds its state dict under "state_dict" or "model" is unwrapped, and a
-    "module." prefix common to all keys is dropped. Raises :class:`WeightsError` where the file is
+    "module." or "_orig_mod." prefix (of DataParallel, of torch.compile) that is common to all keys
+    is dropped. Raises :class:`WeightsError` where the file is
     missing, corrupt, holds anything but tensors, or would run code when loaded.
     """
     if not path.is_file():
@@ -92,8 +95,9 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
             f"{str(path)!r} holds a {type(content).__name__}; expected a state dict, that is "
             "names to tensors"
         )
-    if content and all(key.startswith("module.") for key in content):
-        return {key.removeprefix("module."): value for key, value in content.items()}
+    for prefix in _WRAPPERS:
+        if content and all(key.startswith(prefix) for key in content):
+            return _tensors({key[len(prefix) :]: value for key, value in content.items()}, path)
     return content
 
 

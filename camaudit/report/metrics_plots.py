@@ -126,7 +126,8 @@ def _curve(
 def nice_scale(values: Sequence[float], least: float | None = None) -> tuple[float, ...]:
     """Round marks in equal steps, the first below and the last above all of `values`.
 
-    Equal values have room around them, but none below the `least` that there can be.
+    Values that are equal to four digits have room around them, but none below the `least` that
+    there can be.
 
     >>> nice_scale([0.7, 0.79]), nice_scale([5.0]), nice_scale([0.0], 0.0), nice_scale([])
     ((0.7, 0.72, 0.74, 0.76, 0.78, 0.8), (4.0, 6.0), (0.0, 0.5), (0.0, 1.0))
@@ -134,7 +135,7 @@ def nice_scale(values: Sequence[float], least: float | None = None) -> tuple[flo
     if not values:
         return 0.0, 1.0
     low, high = min(values), max(values)
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
+    if high - low <= 1e-4 * max(abs(low), abs(high)):  # marks have six digits
         room = abs(low) / 5 or 0.5
         low, high = low - room, high + room
         low = low if least is None else max(low, least)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ class Asked:
     checks: tuple[str, ...] | None = None
     methods: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    objective: Callable[[Any], Tensor] | None = None
 
     def under(
         self, policy: Policy | None, options: Options, *, needed: tuple[str, ...] = ()
@@ -93,6 +94,7 @@ class Asked:
         live = Live(
             model=self.model,
             images=self.images if isinstance(self.images, Tensor) else None,
+            objective=self.objective,
             explainers=self.explainers.callables,
             claims=self.explainers.claims,
         )
@@ -108,6 +110,7 @@ def asked(
     checks: Sequence[str] | str | None = None,
     methods: Sequence[str] | str = (),
     claims: Mapping[str, str] | None = None,
+    objective: Callable[[Any], Tensor] | None = None,
     **settings: Any,
 ) -> Asked:
     """What the arguments of `camaudit.audit` ask for; raises :class:`UsageError`."""
@@ -117,20 +120,23 @@ def asked(
     if wrong:
         raise UsageError(
             f"an audit has no setting {', '.join(wrong)}; beside model, layer, explainer, images, "
-            f"checks, methods and claims it takes {', '.join(known)}"
+            f"checks, methods, claims and objective it takes {', '.join(known)}"
         )
     if isinstance(images, str):
         images = Path(images)
     if not isinstance(images, Path | Tensor | None):
         raise UsageError(
-            "expected images as a tensor N×3×H×H, standardised as the model reads them, or a "
+            "expected images as a tensor N×C×H×H, standardised as the model reads them, or a "
             f"folder; got {type(images).__name__}"
         )
     found = explainers(explainer, claims=claims)
-    Live(model=model, explainers=found.callables, claims=found.claims)  # refuses what is no model
+    Live(  # refuses what is no model
+        model=model, objective=objective, explainers=found.callables, claims=found.claims
+    )
     return Asked(
         model=model, explainers=found, images=images, layer=layer,
         checks=_tuple(checks) or None, methods=_tuple(methods), settings=settings,
+        objective=objective,
     )  # fmt: skip
 
 

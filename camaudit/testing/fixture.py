@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,17 +139,20 @@ class Auditor:
         checks: Sequence[str] | str | None = None,
         methods: Sequence[str] | str = (),
         claims: Mapping[str, str] | None = None,
+        objective: Callable[[Any], Tensor] | None = None,
         **settings: Any,
     ) -> Audited:
         """An audit of explainers on a model, which is left as it is.
 
-        model: in eval mode, images N×3×H×W to logits N×C. explainer: a method's name, a callable
-        of (model, layer, images, targets), `FILE.py:FUNCTION=METHOD`, a mapping of names to
-        callables, or a list of these. images: N×3×H×H, standardised as the model reads them, or a
-        folder (relative to the rootdir). layer: None for the last map before the head. checks: None
-        for the marker's, else the policy's, else the dead zone. methods: registered ones beside
-        the explainers, such as controls. claims: what callables claim to be, by their names.
-        settings: any other of :class:`camaudit.audit.settings.Settings`, in place of the policy's.
+        model: in eval mode, images N×C×H×W to logits (docs/models.md says how they are found in
+        what it returns). explainer: a method's name, a callable of (model, layer, images, targets),
+        `FILE.py:FUNCTION=METHOD`, a mapping of names to callables, or a list of these. images:
+        N×C×H×H, standardised as the model reads them, or a folder (relative to the rootdir). layer:
+        None for the last map before the head. checks: None for the marker's, else the policy's,
+        else the dead zone. methods: registered ones beside the explainers, such as controls.
+        claims: what callables claim to be, by their names. objective: what the model returns to
+        scores N×C, where that is no logits. settings: any other of
+        :class:`camaudit.audit.settings.Settings`, in place of the policy's.
 
         Raises :class:`camaudit.errors.UsageError` for what cannot be audited.
         """
@@ -158,7 +161,7 @@ class Auditor:
             asked(
                 model, explainer=explainer, images=images, layer=layer,
                 checks=self._marked.checks if checks is None else checks, methods=methods,
-                claims=claims, **settings,
+                claims=claims, objective=objective, **settings,
             ),
             self._session, self._marked,
         )  # fmt: skip

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from camaudit.cut import Cut, Trunk, cut_at, stages_of
 from camaudit.errors import WallError
+from camaudit.probability import Link, link_of
 from camaudit.recent import Recent
 from camaudit.sites import find_site
 from camaudit.walls.receptive import chain_of, reach
@@ -87,6 +88,11 @@ class WalledModel(nn.Module):
     def unwalled(self) -> Cut | None:
         """The same weights without the wall, cut at the same layer; None where there are none."""
         return self._unwalled[0]
+
+    @property
+    def link(self) -> Link:
+        """What turns the model's logits into probabilities."""
+        return link_of(self.unwalled)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.read(self.trunk(images))

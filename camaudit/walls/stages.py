@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from camaudit.cut import Cut, Trunk, cut_at
 from camaudit.errors import NotApplicableError
 from camaudit.passage import passage_to
+from camaudit.probability import Link
 from camaudit.sites import Site, require_earlier
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class Stage(nn.Module):
     def stages(self, example: Tensor) -> list[str]:
         """Layers for :meth:`at`, this one last."""
         return self.walled.stages(example, layer=self.layer)
+
+    @property
+    def link(self) -> Link:
+        """What turns the model's logits into probabilities."""
+        return self.walled.link
 
     @property
     def frame(self) -> tuple[int, int, int, int] | None:

@@ -114,6 +114,8 @@ def _subjects(draw: st.DrawFn, checks: set[str]) -> dict[str, Any]:
     keys = {
         "model": st.sampled_from(["lite0", "torchvision:resnet18", "a.b:build", "m/net.py:build"]),
         "weights": PLAIN,
+        "output": PLAIN,
+        "head": st.sampled_from(["softmax", "sigmoid"]),
         "layer": PLAIN,
         "weights_sha256": st.sampled_from([SHA, SHA.upper()]),
         "state_sha256": st.just(SHA),
@@ -126,6 +128,8 @@ def _subjects(draw: st.DrawFn, checks: set[str]) -> dict[str, Any]:
             "live_rows": st.integers(1, 9),
         }
     found = draw(st.fixed_dictionaries({}, optional=keys))
+    if found.get("wall") == "vgg16":
+        found = {key: value for key, value in found.items() if key not in ("output", "head")}
     if "data-randomisation" in checks:
         found["permuted"] = "trained:permuted"
     if found.get("wall") == "vgg16" and draw(st.booleans()):

@@ -359,7 +359,8 @@ def test_a_hash_that_the_run_lacks_never_passes() -> None:
      ("checks", ("dead-zone", "mprt")), ("methods", ("gradcam", "scorecam")), ("wall", "split"),
      ("num_images", 60), ("num_images", 40), ("images", "pictures"), ("preprocess", "lite"),
      ("data", ("photos",)), ("weights", "w.safetensors"), ("explainers", ("mine.py:explain",)),
-     ("sanity_seeds", 6), ("exact", True), ("something", 3), ("seed", False)],
+     ("sanity_seeds", 6), ("exact", True), ("head", "sigmoid"), ("output", "1"),
+     ("something", 3), ("seed", False)],
 )  # fmt: skip
 def test_a_run_of_other_settings_never_passes(name: str, value: Any) -> None:
     verdict = put(condition(), settings=SETTINGS | {name: value})

@@ -16,6 +16,7 @@ from camaudit.gates.labels import explainer, label_of
 from camaudit.invariance.property import PROPERTIES
 from camaudit.methods import METHODS, method_call
 from camaudit.methods.calls import STANDARD, _options
+from camaudit.probability import Link
 from camaudit.sanity import CHECKS
 from camaudit.sanity.cascade import ORDERS
 from camaudit.sanity.randomise import SCHEMES
@@ -35,6 +36,7 @@ def test_checks_properties_and_choices_are_those_of_a_run() -> None:
     assert tuple(PROPERTIES) == names.PROPERTIES
     assert get_args(WallKind) == names.WALLS
     assert get_args(Precision) == names.PRECISIONS
+    assert get_args(Link) == names.HEADS
     assert tuple(ORDERS[:-1]) == names.ORDERS
     assert set(SCHEMES) == set(names.SCHEMES)
 

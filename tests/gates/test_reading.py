@@ -194,6 +194,7 @@ MISTAKES: list[tuple[tuple[Any, ...], Any, str, str]] = [
     (("subject", "modl"), "x", "unknown key 'modl' in subject: did you mean model", "modl"),
     (("subject", "model"), "resnet18", "must be lite0, torchvision:NAME", "model"),
     (("subject", "model"), 5, "must be a string that is not empty; got 5", "model"),
+    (("subject", "head"), "relu", "must be one of softmax, sigmoid; got 'relu'", "head"),
     (("subject", "layer"), "  ", "must be a string that is not empty", "layer"),
     (("subject", "layer"), "a\0b", "must not contain the character 0", "layer"),
     (("subject", "wall"), "brick", "must be one of auto, split, insert, vgg16; got 'brick'",

@@ -206,7 +206,9 @@ def test_an_undefined_confidence_leaves_its_own_image_undefined(
 @pytest.mark.parametrize("figure", [average_drop, increase_in_confidence])
 def test_what_are_no_probabilities(figure: object) -> None:
     full = column([0.5, 0.25])
-    with pytest.raises(UsageError, match=r"masked in \[0, 1\].* got 1.5; softmax the logits first"):
+    with pytest.raises(
+        UsageError, match=r"masked in \[0, 1\].* got 1.5; turn the logits into probabilities first"
+    ):
         figure(full, column([0.1, 1.5]))  # type: ignore[operator]
     with pytest.raises(UsageError, match=r"full in \[0, 1\].* got -2"):
         figure(-4 * full, full)  # type: ignore[operator]

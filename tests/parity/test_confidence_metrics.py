@@ -141,7 +141,7 @@ def test_torchcam_takes_logits_for_confidences_unless_told_not_to(network: str) 
     masked = class_logits(case, masked_images(case.images, weights))
     theirs = summary(case, logits_fn=None)["avg_drop"]
     same(((full - masked).relu() / (full + 1e-7)).mean(), theirs, tolerance=1e-7)
-    with pytest.raises(UsageError, match="softmax the logits first"):
+    with pytest.raises(UsageError, match="turn the logits into probabilities first"):
         average_drop(full, masked)
 
 

@@ -272,12 +272,15 @@ def test_names_beside_points_never_touch() -> None:
             assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
 
 
-@pytest.mark.parametrize("values", [[0.2053, 0.2147], [-3.0, 12.0], [88.0, 88.1], [1e-9, 5e-9]])
+@pytest.mark.parametrize(
+    "values",
+    [[0.2053, 0.2147], [-3.0, 12.0], [88.0, 88.1], [1e-9, 5e-9], [0.08957711, 0.08957712]],
+)
 def test_scales_hold_their_values(values: list[float]) -> None:
     marks = nice_scale(values)
     assert marks[0] <= min(values)
     assert marks[-1] >= max(values)
-    assert 2 <= len(marks) <= 6
+    assert 2 <= len(set(marks)) == len(marks) <= 6
 
 
 def test_ranks_and_agreement(metrics: dict[str, Any]) -> None:

@@ -63,6 +63,13 @@ def test_checks_of_the_marker(camaudit):
     found = camaudit.audit(build(), images=X, explainer="explainers.py:ours=gradcam")
     assert found.results["settings"]["checks"] == ["random-logit"]
 
+def test_scores_of_maps(camaudit):
+    trunk = build().features
+    found = camaudit.audit(trunk, images=X, explainer="hirescam", layer="5", wall="split",
+                           live_rows=5, objective=lambda maps: maps.mean(dim=(2, 3)))
+    found.assert_blind(0.01)
+    assert found.results["subject"]["reading"]["output"] == "objective"
+
 def test_fails_random(camaudit):
     camaudit.audit(build(), images=X, explainer="random", **WALL).assert_blind(0.1)
 
@@ -92,7 +99,7 @@ def test_errs(camaudit):
 """,
     )
     result = repo.run()
-    result.assert_outcomes(passed=5, failed=7, errors=1)
+    result.assert_outcomes(passed=6, failed=7, errors=1)
     result.stdout.fnmatch_lines_random(
         [
             "*The gate fails: 1 of 1 ruling fails.*",
