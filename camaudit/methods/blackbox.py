@@ -60,7 +60,8 @@ def rise(
         total = torch.zeros(maps_size, dtype=accumulating(image.dtype), device=image.device)
         for start in range(0, masks, capture.batch_size):
             stop = min(start + capture.batch_size, masks)
-            total += torch.einsum("m,mij->ij", probabilities[start:stop], raised(start, stop))
+            shown = raised(start, stop).to(total.dtype)
+            total += torch.einsum("m,mij->ij", probabilities[start:stop], shown)
         return (total / (masks * keep)).relu().to(capture.activations)
 
     return each_row(capture, one, size=maps_size)

@@ -51,9 +51,15 @@ def _claims(claims: Sequence[Json]) -> list[str]:
     lines = [_row(heads), _row(["---"] * len(heads))]
     for one in claims:
         said = f"`{one['better']}` better than `{one['worse']}`"
-        p = "–" if one["adjusted"] is None else f"{one['adjusted']:.3f}"
-        lines.append(_row([said, f"`{one['metric']}`", one["verdict"], _interval(one), p]))
+        cells = [said, f"`{one['metric']}`", one["verdict"], _interval(one), _p(one["adjusted"])]
+        lines.append(_row(cells))
     return lines
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if value >= 0.0005 else "< 0.001"
 
 
 def _interval(claim: Json) -> str:
