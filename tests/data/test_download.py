@@ -461,8 +461,9 @@ def test_a_process_that_is_stopped_midway_leaves_a_part_that_goes_on(
     server: FileServer, tmp_path: Path, how: signal.Signals
 ) -> None:
     server.answers["/a.bin"] = [Reply(BODY, headers={"ETag": '"v1"'}, cut=600_000, hang=5)]
-    code = (
-        "import sys, pathlib; from camaudit.data.download import download; "
+    code = (  # whoever runs the tests in the background has SIGINT ignored, also by this process
+        "import sys, pathlib, signal; from camaudit.data.download import download; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from camaudit.data.web import Network; "
         "download(sys.argv[1], pathlib.Path(sys.argv[2]), network=Network(loopback_http=True))"
     )
