@@ -43,7 +43,7 @@ FIXED = MethodInfo(
     cost="none",
     fixed=True,
 )
-_WALLED_LAYER = "trunk"  # of a WalledModel: what its target layer gives, before the wall
+_TRUNK = "trunk"  # of a divided model: gives what its target layer gives, before a wall
 _SHOWN = 5  #: missing maps that a warning names
 
 
@@ -145,11 +145,16 @@ def _from_folder(folder: Precomputed) -> Any:
 
 
 def _model_of(divided: Any) -> tuple[nn.Module, str]:
-    """What an explainer is given for a divided model: a module, and its target layer's name."""
+    """What an explainer is given for a divided model: a module, and its target layer's name.
+
+    The model itself as long as it has no wall and the layer runs once: hooks cannot tell one run of
+    a layer from another, and the trunk ends with the right one.
+    """
     if isinstance(divided, WalledModel):
-        return divided, _WALLED_LAYER
+        return divided, _TRUNK
     try:
-        return divided.trunk.model, divided.layer
+        model, layer = divided.trunk.model, divided.layer
+        return (divided, _TRUNK) if "#" in layer else (model, layer)
     except AttributeError:
         raise AuditError(f"{type(divided).__name__} has no model to give to an explainer") from None
 

@@ -74,6 +74,36 @@ def test_raw_maps_score_as_the_method_and_others_say_what_was_done(settings: Set
     assert "sum over channels of absolute values" in text
 
 
+class Shared(nn.Module):
+    """One activation behind both convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 5, 3, padding=1)
+        self.act, self.head = nn.ReLU(), nn.Linear(5, 4)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = self.act(self.second(self.act(self.first(images))))
+        return self.head(maps.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+
+def test_a_layer_that_runs_twice_has_its_own_run_explained() -> None:
+    torch.manual_seed(0)
+    live = Live(model=Shared().eval(), images=torch.randn(2, 3, 12, 12))
+    asked = Settings(
+        layer="act#2", wall="split", methods=("gradcam",), explainers=LIBRARIES[1:3]
+    )  # fmt: skip
+    outcome = run_audit(asked, live=live)
+    assert not outcome.failed
+    records = outcome.results.records
+    plain = [r.unmasked.mu_l1 for r in records if r.unmasked and r.method == "gradcam"]
+    assert len(set(plain)) == 2
+    for name in LIBRARIES[1:3]:
+        assert mu(records, name) == pytest.approx(mu(records, "gradcam"), abs=1e-6)
+        found = [r.unmasked.mu_l1 for r in records if r.unmasked and r.method == name]
+        assert found == pytest.approx(plain, abs=1e-6)
+
+
 def test_a_run_without_foreign_explainers_says_nothing_of_them(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
