@@ -27,13 +27,13 @@ __all__ = ["Adapter", "Library", "differentiable", "leaves", "module_of", "watch
 class Adapter:
     """An explainer of a library: maps N×h×w as the library gives them, nothing added.
 
-    `processing` lists what the library does to a raw map on the way, in order; `library` and
+    `processing` lists what the library does to a raw map on the way, in order; `distribution` and
     `version` are those of the installed distribution.
     """
 
     label: str
     spec: str
-    library: str
+    distribution: str
     version: str
     processing: tuple[str, ...]
     run: Callable[[nn.Module, str, Tensor, Tensor], Tensor]
@@ -90,6 +90,14 @@ class Library:
                 f"{self.distribution} {self.version} is installed and cannot be imported: "
                 f"{type(error).__name__}: {error}"
             ) from error
+
+    def classes(self, chosen: Callable[[type], bool]) -> dict[str, type]:
+        """The public classes of its module that are `chosen`, by name; raises as :meth:`load`."""
+        return {
+            name: value
+            for name, value in vars(self.load()).items()
+            if isinstance(value, type) and not name.startswith("_") and chosen(value)
+        }
 
     @property
     def version(self) -> str:

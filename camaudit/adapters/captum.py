@@ -35,12 +35,7 @@ def classes() -> dict[str, type]:
 
     Those of a neuron, of text or of a data loader are none.
     """
-    library = LIBRARY.load()
-    return {
-        name: value
-        for name, value in vars(library).items()
-        if isinstance(value, type) and _explains(value)
-    }
+    return LIBRARY.classes(_explains)
 
 
 def adapter(spec: Spelled) -> Adapter:
@@ -69,7 +64,8 @@ def adapter(spec: Spelled) -> Adapter:
     default = "sum" if cls.__name__ == _SUMS_CHANNELS else "abs-sum"
     how = reduction(ours.get("reduce", default))
     return Adapter(
-        label=spec.label, spec=spec.spec, library=LIBRARY.distribution, version=LIBRARY.version,
+        label=spec.label, spec=spec.spec, distribution=LIBRARY.distribution,
+        version=LIBRARY.version,
         processing=_processing(inner or cls, called, how, noisy=inner is not None),
         run=_runner(spec.label, cls, inner, made, called, how),
     )  # fmt: skip

@@ -50,14 +50,9 @@ _OWN: dict[str, tuple[str, ...]] = {
 
 def classes() -> dict[str, type]:
     """The library's CAM classes by name: built of a model and layers, called with images."""
-    library = LIBRARY.load()
-    return {
-        name: value
-        for name, value in vars(library).items()
-        if isinstance(value, type)
-        and {"model", _LAYERS} <= parameters(value).keys()
-        and "input_tensor" in _called(value)
-    }
+    return LIBRARY.classes(
+        lambda cls: {"model", _LAYERS} <= parameters(cls).keys() and "input_tensor" in _called(cls)
+    )
 
 
 def adapter(spec: Spelled) -> Adapter:
@@ -77,7 +72,8 @@ def adapter(spec: Spelled) -> Adapter:
     plain, names = layers_in(spec, _LAYERS)
     made, called = divided(plain, library, build, call)
     return Adapter(
-        label=spec.label, spec=spec.spec, library=LIBRARY.distribution, version=LIBRARY.version,
+        label=spec.label, spec=spec.spec, distribution=LIBRARY.distribution,
+        version=LIBRARY.version,
         processing=_processing(cls, made, called),
         run=_runner(spec.label, cls, made, called, names),
     )  # fmt: skip

@@ -35,14 +35,7 @@ _FIRST: dict[str, tuple[str, ...]] = {
 
 def classes() -> dict[str, type]:
     """The library's extractors by name: built of a model and a target layer."""
-    library = LIBRARY.load()
-    return {
-        name: value
-        for name, value in vars(library).items()
-        if isinstance(value, type)
-        and not name.startswith("_")
-        and {"model", _LAYER} <= parameters(value).keys()
-    }
+    return LIBRARY.classes(lambda cls: {"model", _LAYER} <= parameters(cls).keys())
 
 
 def adapter(spec: Spelled) -> Adapter:
@@ -68,7 +61,8 @@ def adapter(spec: Spelled) -> Adapter:
         first = ("reshape_transform of the layer's output", *first)
     last = (_MINMAX, "at the layer's resolution") if called["normalized"] else (_RAW,)
     return Adapter(
-        label=spec.label, spec=spec.spec, library=LIBRARY.distribution, version=LIBRARY.version,
+        label=spec.label, spec=spec.spec, distribution=LIBRARY.distribution,
+        version=LIBRARY.version,
         processing=(*first, *last),
         run=_runner(spec.label, cls, made, called, names, linear[0] if linear else None),
     )  # fmt: skip

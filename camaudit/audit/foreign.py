@@ -211,7 +211,7 @@ def _entry(spec: ExplainerSpec) -> dict[str, Any]:
     if isinstance(made, Precomputed):
         entry["maps"] = made.inventory()
     elif made is not None:
-        entry.update(library=made.library, version=made.version)
+        entry.update(library=made.distribution, version=made.version)
     return entry
 
 

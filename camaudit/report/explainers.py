@@ -21,14 +21,14 @@ class ExplainerLine:
     """
 
     name: str
-    library: str
+    origin: str
     processing: str
     maps: str
 
     @property
     def note(self) -> str:
         """Library and processing in one line, for a place beside the name."""
-        return f"{self.library}: {self.processing}"
+        return f"{self.origin}: {self.processing}"
 
 
 def explainer_lines(results: Results) -> tuple[ExplainerLine, ...]:
@@ -49,7 +49,7 @@ def _line(entry: Mapping[str, Any]) -> ExplainerLine:
     own = "a folder of maps" if counts else "the user's own"
     return ExplainerLine(
         name=str(entry["explainer"]),
-        library=f"{library} {entry.get('version')}" if library else own,
+        origin=f"{library} {entry.get('version')}" if library else own,
         processing=" → ".join(map(str, steps)) if steps else _UNKNOWN,
         maps=_counted(counts) if counts else "",
     )

@@ -28,5 +28,5 @@ def explainers_table(results: Results) -> list[Table]:
         table.add_column(literal(heading), overflow="fold", vertical="top")
     for line in lines:
         done = f"{line.processing}\n{line.maps}" if line.maps else line.processing
-        table.add_row(literal(line.name), literal(line.library), literal(done))
+        table.add_row(literal(line.name), literal(line.origin), literal(done))
     return [table]

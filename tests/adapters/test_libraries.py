@@ -93,7 +93,10 @@ def test_a_class_gives_maps_and_leaves_nothing(spec: str) -> None:
     assert bool((weights[0].grad == 1).all())
     assert explain.label == spec
     assert explain.processing
-    assert (explain.library, explain.version[0].isdigit()) == (EXTRAS[spec.partition(":")[0]], True)
+    assert (explain.distribution, explain.version[0].isdigit()) == (
+        EXTRAS[spec.partition(":")[0]],
+        True,
+    )
 
 
 @pytest.mark.parametrize(
