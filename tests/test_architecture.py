@@ -56,6 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"errors", "importing", "probability", "sites", "spelling"},
     "report": {"errors", "files", "types"},
     "schema": set(),
+    "store": {"errors", "files"},
     "gates": {
         "errors", "files", "types", "metrics.estimates", "schema", "report.figures", "report.gate",
         "spelling",
@@ -65,7 +66,7 @@ ALLOWED: dict[str, set[str]] = {
         "metrics", "data", "models", "report.gallery", "report.names", "report.sanity_pictures",
         "initialisation", "theory", "training.trained", "sanity", "invariance", "gates",
         "evaluation",
-        "importing", "adapters", "probability", "spelling",
+        "importing", "adapters", "probability", "spelling", "store",
     },
     "training": {
         "", "errors", "files", "cut", "data", "initialisation", "models", "walls", "report.curves",
@@ -73,7 +74,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "commands": {
         "", "errors", "files", "types", "data", "console", "audit", "gates", "report", "schema",
-        "training", "spelling",
+        "training", "spelling", "store",
     },
     "testing": {
         "", "errors", "files", "gates", "report.gate", "report.html", "audit", "invariance",
@@ -91,8 +92,8 @@ ALLOWED: dict[str, set[str]] = {
 
 #: These never import torch, so that they work from records alone or answer at once.
 TORCH_FREE = {
-    "errors", "types", "files", "registry", "importing", "spelling", "report", "schema", "gates",
-    "cli", "", "__main__", "pytest_plugin",
+    "errors", "types", "files", "registry", "importing", "spelling", "report", "schema", "store",
+    "gates", "cli", "", "__main__", "pytest_plugin",
 }  # fmt: skip
 
 
