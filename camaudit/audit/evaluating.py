@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camaudit.audit.loop import Progress, batch_tensor
+from camaudit.audit.batches import batch_tensor
+from camaudit.audit.loop import Progress
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, WalledSubject
 from camaudit.cut import Cut, cut_at

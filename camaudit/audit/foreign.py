@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from camaudit.adapters import Precomputed, differences, digest, traces, untouched
-from camaudit.audit.loop import batch_tensor
+from camaudit.audit.batches import batch_tensor
 from camaudit.audit.subject import Subject, WalledSubject
 from camaudit.capture import Capture
 from camaudit.data.stack_mix import StackImage
 from camaudit.errors import AuditError, MethodError, UsageError
 from camaudit.invariance.explainer import Explain
 from camaudit.invariance.guard import FaultError, Guarded
-from camaudit.invariance.loading import ExplainerSpec
+from camaudit.invariance.loading import ExplainerSpec, Loaded
 from camaudit.invariance.process import restored, seeded
 from camaudit.methods import METHODS, MethodInfo
 from camaudit.sanity.originals import Originals
@@ -69,6 +71,21 @@ class Foreign:
     def to_dict(self) -> list[dict[str, Any]]:
         """What results.json keeps of each: where it comes from and what was done to its maps."""
         return [_entry(spec) for spec in self.specs]
+
+    def code(self, spec: ExplainerSpec) -> str | None:
+        """What an explainer's maps depend on beside what it is given; None where nobody knows."""
+        made = spec.adapter
+        if isinstance(made, Precomputed):
+            return None
+        if made is not None:
+            return f"{spec.source} {made.distribution} {made.version}"
+        try:
+            file = inspect.getsourcefile(inspect.unwrap(_function(spec.explain)))
+        except TypeError:
+            file = None
+        if file is None or not Path(file).is_file():
+            return None
+        return f"{spec.source} {hashlib.sha256(Path(file).read_bytes()).hexdigest()}"
 
     @property
     def warnings(self) -> list[str]:
@@ -134,6 +151,11 @@ def _as_method(explain: Explain, note: Callable[[list[str]], None]) -> Any:
         return found
 
     return maps
+
+
+def _function(explain: Explain) -> Any:
+    """What was imported, under that which imports beside it."""
+    return explain.explain if isinstance(explain, Loaded) else explain
 
 
 def _from_folder(folder: Precomputed) -> Any:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from camaudit.audit.loop import Progress, batch_tensor
+from camaudit.audit.batches import batch_tensor
+from camaudit.audit.loop import Progress
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, WalledSubject
 from camaudit.data.stack_mix import StackImage

@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
-import numpy as np
 import torch
-from torch import Tensor
 
+from camaudit.audit.batches import batch_tensor
 from camaudit.audit.images import AuditImages
-from camaudit.audit.live import stacked
-from camaudit.audit.scoring import score_pair
+from camaudit.audit.ledger import CHECK, Ledger
 from camaudit.audit.settings import Settings
-from camaudit.audit.subject import Subject, WalledSubject
-from camaudit.audit.targets import (
-    IMAGENET_CLASSES,
-    Classes,
-    Target,
-    highest,
-    named_targets,
-    ranks,
-)
-from camaudit.capture import Capture, capture
+from camaudit.audit.subject import WalledSubject
+from camaudit.audit.targets import IMAGENET_CLASSES, Classes, Target, named_targets
+from camaudit.audit.units import Batch, Chosen, Decided, Entry, Map, is_slow, parts
+from camaudit.audit.worker import Worker, prepared
 from camaudit.data.labels import class_title, imagenet_names
 from camaudit.data.stack_mix import StackImage
-from camaudit.engine import Forwards, prepare
-from camaudit.errors import DegenerateModelError, LayerError, UsageError
+from camaudit.errors import UsageError
+from camaudit.maps import upsample
 from camaudit.methods import method_call
-from camaudit.objective import Objective
 from camaudit.types import DeadZoneFigures, Record, Status
 
-__all__ = ["CHECK", "GALLERY_IMAGES", "Loop", "Progress", "Shown", "Silent", "batch_tensor"]
+__all__ = ["CHECK", "GALLERY_IMAGES", "Loop", "Progress", "Shown", "Silent"]
 
-CHECK = "dead-zone"
+_PAUSE = 0.2  # seconds between two looks at what another process is at
 GALLERY_IMAGES = 12  #: images (or an image's targets) whose maps are kept for the report
-
-Map = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class Progress(Protocol):
@@ -66,15 +56,6 @@ class Silent:
         """Nothing."""
 
 
-def batch_tensor(subject: Subject, images: Sequence[StackImage]) -> Tensor:
-    """The images as the subject reads them: N×3×H×W, standardised, its dtype and device."""
-    batch = stacked(images, dtype=subject.dtype)
-    if batch is None:
-        pixels = [image.pixels for image in images]
-        batch = subject.normalisation.to_tensor(pixels, dtype=subject.dtype)
-    return batch.to(subject.device, memory_format=torch.channels_last)
-
-
 @dataclass(frozen=True, eq=False)
 class Shown:
     """The maps of the image at `place` for one target, by method; None for a map that is none.
@@ -88,24 +69,29 @@ class Shown:
 
 
 @dataclass(frozen=True, eq=False)
-class _Explained:
-    """A batch explained by its images' n-th targets, None for those that have fewer.
+class _Work:
+    """One method on a part of a batch."""
 
-    `ranks` are the places of the targets' logits on the walled model.
-    """
+    batch: Batch
+    method: str
+    part: slice
 
-    seen: Capture
-    twin: Capture | None
-    targets: tuple[Target | None, ...]
-    ranks: tuple[int, ...]
+    @property
+    def places(self) -> range:
+        """The images' places in the audit."""
+        return range(self.batch.start + self.part.start, self.batch.start + self.part.stop)
 
 
 class Loop:
     """Runs every method over all images and their targets, and holds what it found.
 
-    `objects` names the annotated objects of each image, where the settings ask for labels. After
-    :meth:`run`: `records` (method by method, images in order, their targets in order), `top1`
-    (class with and without the wall, None where unknown) and `shown` (the first images' maps).
+    `objects` names the annotated objects of each image, where the settings ask for labels; `left`
+    is :attr:`camaudit.audit.foreign.Foreign.left`. With a `ledger` what was found before is taken
+    from there, and everything new is kept in it at once. After :meth:`run`: `records` (method by
+    method, images in order, their targets in order), `top1` (class with and without the wall, None
+    where unknown) and `shown` (the first images' maps).
+
+    Raises :class:`UsageError` for targets that the model or the images do not have.
     """
 
     def __init__(
@@ -117,45 +103,198 @@ class Loop:
         progress: Progress,
         *,
         objects: Sequence[tuple[str, ...]] = (),
+        left: dict[str, list[str]] | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self.settings = settings
-        self.asked = settings.asked_targets
-        self.objects = objects
         self.subject = subject
         self.images = list(images.images)
         self.largest = images.largest
         self.perturbed = images.first(settings.perturbation_count)
         self.methods = list(methods)
         self.progress = progress
-        self.forwards = self._prepared()
-        self.classes = 0
+        self.left = {} if left is None else left
+        self.ledger = ledger
+        self.forwards = prepared(settings, subject, self.images[0])
+        self.classes = self._counted()
+        self.named = self._named(objects)
+        asked = settings.asked_targets
+        most = asked.count if self.named is None else max(map(len, self.named))
+        self.several = most > 1
+        self._check_fixed(most)
         self.records: list[Record] = []
-        self.top1: list[tuple[int | None, int | None]] = []
-        self.named: list[tuple[Target, ...]] | None = None
-        self.several = False
         self.shown: dict[tuple[int, int], Shown] = {}
+        self._decided: dict[int, Decided] = {}
+        self._entries: dict[tuple[str, int], list[Entry]] = {}
 
-    def _prepared(self) -> dict[str, Forwards]:
-        """How masked images run, for the walled model and its twin."""
-        walled, example = self.subject.walled, batch_tensor(self.subject, self.images[:1])
-        engine = self.settings.engine
-        prepared = {"walled": prepare(walled, example, engine)}
-        if walled.unwalled is not None:
-            prepared["unwalled"] = prepare(walled.unwalled, example, engine)
-        return prepared
+    def _counted(self) -> int:
+        """How many classes the model has."""
+        with torch.no_grad():
+            example = batch_tensor(self.subject, self.images[:1])
+            return int(self.subject.walled.logits(example).shape[1])
+
+    def _named(self, objects: Sequence[tuple[str, ...]]) -> list[tuple[Target, ...]] | None:
+        """The targets of every image where they do not follow from its logits."""
+        asked = self.settings.asked_targets
+        if asked.kind == "top":
+            return None
+        known = Classes(self.classes, self.subject.classes)
+        return named_targets(asked, self.images, known, objects)
+
+    def _check_fixed(self, most: int) -> None:
+        fixed = [method for method in self.methods if method_call(method).info.fixed]
+        if most > 1 and fixed:
+            raise UsageError(
+                f"{', '.join(fixed)}: a folder holds one map an image, which explains one class, "
+                f"and --targets {self.settings.targets} asks for up to {most} of an image: leave "
+                "the folder or --targets out"
+            )
+
+    @property
+    def top1(self) -> list[tuple[int | None, int | None]]:
+        """The class that is seen in each image, with and without the wall."""
+        return [(one.top1, one.twin) for _, one in sorted(self._decided.items())]
 
     def run(self) -> None:
-        """Fill `classes`, `records`, `top1` and `maps`."""
+        """Fill `records`, `top1` and `shown`."""
         self.progress.start(
             sum(min(len(self.images), self._limit(m)) * self._unit(m) for m in self.methods)
         )
+        worker = Worker(self.settings, self.subject, self.forwards, left=self.left)
+        left = [work for batch in self._batches() for work in self._batch(worker, batch)]
+        self._wait(worker, left)
+        self._assemble()
+
+    def _batches(self) -> Iterator[Batch]:
         size = self.settings.batch_size
         for start in range(0, len(self.images), size):
-            self._batch(start, start + size)
-        order = {name: place for place, name in enumerate(self.methods)}
-        places = {image.id: place for place, image in enumerate(self.images)}
-        # stable: an image's targets keep their order
-        self.records.sort(key=lambda record: (order[record.method], places[record.image]))
+            part = slice(start, start + size)
+            named = None if self.named is None else tuple(self.named[part])
+            yield Batch(start, tuple(self.images[part]), named)
+
+    def _batch(self, worker: Worker, batch: Batch) -> list[_Work]:
+        """Every method on a batch; what another process is at is returned."""
+        self.progress.stage(f"images {batch.start + 1}-{batch.stop} of {len(self.images)}")
+        found = self._known(batch) or worker.decide(batch)
+        if found is None or (len(found) > 1 and any(one.message for one in found)):
+            # one image spoils its batch: the others are kept
+            return [work for single in batch.single() for work in self._batch(worker, single)]
+        self._decided.update(enumerate(found, batch.start))
+        if self.ledger is not None:
+            self.ledger.keep_decided(batch, found)
+        return [work for name in self.methods for work in self._method(worker, batch, name)]
+
+    def _known(self, batch: Batch) -> list[Decided] | None:
+        """The decisions on a batch, where the ledger has all of them."""
+        return None if self.ledger is None else self.ledger.decided(batch)
+
+    def _method(self, worker: Worker, batch: Batch, method: str) -> list[_Work]:
+        self.progress.stage(f"{method}, images from {batch.start + 1} of {len(self.images)}")
+        count = min(len(batch.images), max(0, self._limit(method) - batch.start))
+        places = [
+            place for place in range(batch.start, batch.start + count)
+            if self._decided[place].message is None
+        ]  # fmt: skip
+        for place in range(batch.start, batch.start + count):
+            if place not in places:
+                self._take(method, place, [])
+        known = {} if self.ledger is None else self.ledger.entries(method, places, self._decided)
+        for place, entries in known.items():
+            self._take(method, place, entries)
+        rows = [place - batch.start for place in places if place not in known]
+        return [
+            _Work(batch, method, part) for part in parts(method, rows)
+            if not self._scored(worker, _Work(batch, method, part))
+        ]  # fmt: skip
+
+    def _scored(self, worker: Worker, work: _Work) -> bool:
+        """Compute, keep and take what `work` is; False where another process is at it."""
+        if self.ledger is not None and not self.ledger.claim(
+            work.method, work.places, self._decided
+        ):
+            return False
+        found = worker.score(work.batch, work.method, work.part)
+        if self.ledger is not None:
+            self.ledger.keep(work.method, work.places.start, found, self._decided)
+        for place, entries in zip(work.places, found, strict=True):
+            self._take(work.method, place, entries)
+        return True
+
+    def _wait(self, worker: Worker, left: list[_Work]) -> None:
+        """Take what other processes are at when they have it; compute it where they are gone."""
+        while left:
+            self.progress.stage(f"waiting for another process: {len(left)} parts")
+            still = [
+                work for work in left if not self._found(work) and not self._scored(worker, work)
+            ]
+            if len(still) == len(left):
+                time.sleep(_PAUSE)
+            left = still
+
+    def _found(self, work: _Work) -> bool:
+        """Take a part from the ledger, if it is there by now."""
+        known = {}
+        if self.ledger is not None:
+            known = self.ledger.entries(work.method, work.places, self._decided)
+        if len(known) < len(work.places):
+            return False
+        for place, entries in known.items():
+            self._take(work.method, place, entries)
+        return True
+
+    def _take(self, method: str, place: int, entries: list[Entry]) -> None:
+        """Hold what is wanted of a method's entries on an image."""
+        for entry in entries:
+            if entry.left:
+                self.left.setdefault(method, list(entry.left))
+        if place >= GALLERY_IMAGES:  # not wanted for the report
+            entries = [replace(entry, map=None) for entry in entries]
+        self._entries[method, place] = entries
+        self.progress.advance(self._unit(method))
+
+    def _assemble(self) -> None:
+        """Records and maps from what was found, in the order of methods, images and targets."""
+        for place, decided in sorted(self._decided.items()):
+            for number, chosen in enumerate(decided.chosen or (None,)):
+                if len(self.shown) < GALLERY_IMAGES:
+                    target = None if chosen is None else chosen.target
+                    self.shown[place, number] = Shown(place, target)
+        nothing = Entry(DeadZoneFigures(None, None, None, Status.ERROR))
+        for method in self.methods:
+            for place in range(min(self._limit(method), len(self.images))):
+                decided, entries = self._decided[place], self._entries[method, place]
+                if decided.message is not None:
+                    failed = replace(nothing, message=decided.message)
+                    self._record(method, place, failed, None)
+                for number, (chosen, entry) in enumerate(zip(decided.chosen, entries, strict=True)):
+                    self._record(method, place, entry, chosen)
+                    if (place, number) in self.shown:
+                        self.shown[place, number].maps[method] = self._enlarged(entry.map)
+
+    def _enlarged(self, drawn: Map | None) -> Map | None:
+        """A map at the images' size."""
+        if drawn is None:
+            return None
+        size = (self.subject.size, self.subject.size)
+        return upsample(torch.from_numpy(drawn)[None], size)[0].numpy()
+
+    def _record(self, method: str, place: int, entry: Entry, chosen: Chosen | None) -> None:
+        target = None if chosen is None else chosen.target
+        role = None if target is None else target.role
+        self.records.append(
+            Record(
+                check=CHECK,
+                method=method,
+                image=self.images[place].id,
+                target=None if target is None else target.index,
+                target_name=None if target is None else self._class_name(target.index),
+                **vars(entry.figures),
+                message=entry.message,
+                unmasked=entry.unmasked,
+                role=role,
+                rank=chosen.rank if chosen is not None and role is not None else None,
+            )
+        )
 
     @property
     def notes(self) -> list[str]:
@@ -181,162 +320,6 @@ class Loop:
         known = Classes(self.classes, self.subject.classes)
         return known.of(name=image.label_name, label=image.label)
 
-    def _batch(self, start: int, stop: int) -> None:
-        images = self.images[start:stop]
-        self.progress.stage(f"images {start + 1}-{start + len(images)} of {len(self.images)}")
-        try:
-            seen, twin = self._captures(images)
-        except DegenerateModelError as error:
-            if len(images) == 1:
-                self._undecided(start, str(error))
-            else:  # one image spoils its batch: find it, keep the others
-                for place in range(start, start + len(images)):
-                    self._batch(place, place + 1)
-            return
-        self.classes = seen.logits.shape[1]
-        explained = self._explained(start, seen, twin)
-        predicted: list[int | None] = [None] * len(images)
-        if twin is not None:
-            predicted = twin.logits.argmax(dim=1).tolist()
-        self.top1 += zip(seen.targets.tolist(), predicted, strict=True)
-        for method in self.methods:
-            self.progress.stage(f"{method}, images from {start + 1} of {len(self.images)}")
-            for part in self._parts(method, start, len(images)):
-                self._score(method, start, part, explained)
-
-    def _explained(self, start: int, seen: Capture, twin: Capture | None) -> list[_Explained]:
-        """The batch by its images' first targets, by their second ones, and so on.
-
-        Activations are those of `seen` and `twin`, and so are the masked images that methods ran.
-        """
-        chosen = self._targets(start, seen)
-        self._keep(start, chosen)
-        found = []
-        for number in range(max(map(len, chosen))):
-            targets = tuple(one[number] if number < len(one) else None for one in chosen)
-            top = seen.targets.tolist()
-            indices = [
-                own if one is None else one.index for one, own in zip(targets, top, strict=True)
-            ]
-            classes = seen.targets.new_tensor(indices)
-            placed = tuple(ranks(seen.logits, classes))
-            if indices == top:
-                found.append(_Explained(seen, twin, targets, placed))
-                continue
-            other = None if twin is None else twin.explaining(Objective(), targets=classes)
-            same = seen.explaining(Objective(), targets=classes)
-            found.append(_Explained(same, other, targets, placed))
-        return found
-
-    def _targets(self, start: int, seen: Capture) -> list[tuple[Target, ...]]:
-        """The targets of every image of a batch; named ones are looked up once, for all images."""
-        if self.asked.kind == "top":
-            chosen = highest(seen.logits, self.asked)
-        else:
-            if self.named is None:
-                known = Classes(self.classes, self.subject.classes)
-                self.named = named_targets(self.asked, self.images, known, self.objects)
-            chosen = self.named[start : start + len(seen)]
-        most = max(map(len, self.named or chosen))
-        fixed = [method for method in self.methods if method_call(method).info.fixed]
-        if most > 1 and fixed:
-            raise UsageError(
-                f"{', '.join(fixed)}: a folder holds one map an image, which explains one class, "
-                f"and --targets {self.settings.targets} asks for up to {most} of an image: leave "
-                "the folder or --targets out"
-            )
-        self.several = most > 1
-        return chosen
-
-    def _keep(self, start: int, chosen: Sequence[tuple[Target, ...]]) -> None:
-        """Make room for the maps of the first images."""
-        for place, targets in enumerate(chosen, start):
-            for number, target in enumerate(targets):
-                if len(self.shown) < GALLERY_IMAGES:
-                    self.shown[place, number] = Shown(place, target)
-
-    def _captures(self, images: Sequence[StackImage]) -> tuple[Capture, Capture | None]:
-        """The walled capture and the twin's, on the same images and the same targets."""
-        walled = self.subject.walled
-        batch = batch_tensor(self.subject, images)
-        seen = capture(walled, batch, forwards=self.forwards["walled"])
-        if walled.unwalled is None:
-            return seen, None
-        forwards = self.forwards["unwalled"]
-        twin = capture(walled.unwalled, batch, targets=seen.targets, forwards=forwards)
-        if not walled.unwalled.agrees_with_model(batch, twin.logits):
-            raise LayerError(
-                f"cut at layer {walled.unwalled.layer!r} the model gives other logits on these "
-                "images than it gives whole: something leads around the layer; choose another"
-            )
-        return seen, twin
-
-    def _undecided(self, place: int, message: str) -> None:
-        """Records of an image without finite logits: status error, for every method it is for."""
-        nothing = DeadZoneFigures(None, None, None, Status.ERROR)
-        self.top1.append((None, None))
-        if len(self.shown) < GALLERY_IMAGES:
-            self.shown[place, 0] = Shown(place, None)
-        for method in self.methods:
-            if place < self._limit(method):
-                self._record(method, place, nothing, None, message, target=None, rank=None)
-                self.progress.advance(self._unit(method))
-
-    def _parts(self, method: str, start: int, count: int) -> Iterator[slice]:
-        """The rows of a batch that `method` takes; costly ones and fixed maps go one by one."""
-        count = min(count, max(0, self._limit(method) - start))
-        step = 1 if _slow(method) or method_call(method).info.fixed else max(count, 1)
-        for first in range(0, count, step):
-            yield slice(first, first + step)
-
-    def _score(self, method: str, start: int, part: slice, explained: Sequence[_Explained]) -> None:
-        zone, seed = self.subject.walled.zone, self.settings.seed
-        for number, one in enumerate(explained):
-            targets = one.targets[part]
-            if not any(targets):
-                continue
-            found, control, message = score_pair(
-                method, one.seen, one.twin, part, zone.scored, seed=seed
-            )
-            for row, (figures, target) in enumerate(zip(found.figures, targets, strict=True)):
-                if target is None:
-                    continue
-                place = start + part.start + row
-                other = None if control is None else control.figures[row]
-                rank = one.ranks[part][row]
-                self._record(method, place, figures, other, message, target=target, rank=rank)
-                if (place, number) in self.shown:
-                    shown = None if found.maps is None else found.maps[row].numpy()
-                    self.shown[place, number].maps[method] = shown
-        self.progress.advance((part.stop - part.start) * self._unit(method))
-
-    def _record(
-        self,
-        method: str,
-        place: int,
-        figures: DeadZoneFigures,
-        unmasked: DeadZoneFigures | None,
-        message: str | None,
-        *,
-        target: Target | None,
-        rank: int | None,
-    ) -> None:
-        role = None if target is None else target.role
-        self.records.append(
-            Record(
-                check=CHECK,
-                method=method,
-                image=self.images[place].id,
-                target=None if target is None else target.index,
-                target_name=None if target is None else self._class_name(target.index),
-                **vars(figures),
-                message=message,
-                unmasked=unmasked,
-                role=role,
-                rank=None if role is None else rank,
-            )
-        )
-
     def _class_name(self, target: int) -> str | None:
         """What a reader calls a class of the model; None where its classes have no known names."""
         if self.subject.classes is not None:
@@ -344,12 +327,8 @@ class Loop:
         return imagenet_names()[target] if self.classes == IMAGENET_CLASSES else None
 
     def _limit(self, method: str) -> int:
-        return self.perturbed if _slow(method) else len(self.images)
+        return self.perturbed if is_slow(method) else len(self.images)
 
     def _unit(self, method: str) -> int:
         """Work of one image: about the channels of the layer for a perturbation method."""
-        return int(self.subject.description["layer_shape"][0]) if _slow(method) else 1
-
-
-def _slow(method: str) -> bool:
-    return method_call(method).info.many_passes
+        return int(self.subject.description["layer_shape"][0]) if is_slow(method) else 1

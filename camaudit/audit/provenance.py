@@ -16,7 +16,7 @@ import torchvision
 
 from camaudit.data.stack_mix import StackImage
 
-__all__ = ["environment", "image_entry", "image_source", "images_sha256"]
+__all__ = ["environment", "image_entry", "image_source", "images_sha256", "pixels_sha256"]
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -46,8 +46,13 @@ def image_entry(image: StackImage) -> dict[str, Any]:
         "pairing": image.pairing,
         "sources": [asdict(source) for source in image.sources],
         "notes": list(image.notes),
-        "sha256": hashlib.sha256(image.pixels.tobytes()).hexdigest(),
+        "sha256": pixels_sha256(image),
     }
+
+
+def pixels_sha256(image: StackImage) -> str:
+    """SHA-256 of an image's pixels."""
+    return hashlib.sha256(image.pixels.tobytes()).hexdigest()
 
 
 def images_sha256(images: list[StackImage]) -> str:

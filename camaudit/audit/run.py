@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import camaudit
+from camaudit.audit.batches import batch_tensor
 from camaudit.audit.clock import Clock
 from camaudit.audit.evaluating import MetricFindings, audit_metrics, labelled, object_names
 from camaudit.audit.foreign import Foreign, foreign_methods
 from camaudit.audit.images import AuditImages, audit_images, data_size, open_data
 from camaudit.audit.invariance import InvarianceFindings, audit_invariance, foreign_explainers
 from camaudit.audit.live import Live, tensor_images
-from camaudit.audit.loop import Loop, Progress, Silent, batch_tensor
+from camaudit.audit.loop import Loop, Progress, Silent
 from camaudit.audit.provenance import environment, image_entry, image_source, images_sha256
+from camaudit.audit.recorded import Recorded
 from camaudit.audit.sanity import SanityFindings, audit_sanity
 from camaudit.audit.sanity_claims import wall_claims
 from camaudit.audit.settings import INVARIANCE, Settings
@@ -31,6 +34,7 @@ from camaudit.metrics.catalogue import METRICS
 from camaudit.metrics.statistics import LEVEL, MINIMUM, RESAMPLES
 from camaudit.report.gallery import GalleryImage
 from camaudit.report.sanity_pictures import SanityPicture
+from camaudit.store import Store
 from camaudit.types import Provenance, Results, Status
 from camaudit.walls import DeadZone
 
@@ -97,6 +101,8 @@ def run_audit(
     progress: Progress | None = None,
     counterexamples: Path | None = None,
     live: Live | None = None,
+    store: Store | None = None,
+    fresh: bool = False,
 ) -> Outcome:
     """Audit what `settings` describe: every method on every image, walled and unwalled.
 
@@ -104,14 +110,18 @@ def run_audit(
     `counterexamples` is the folder where the invariance check keeps what it found, to try it first
     the next time; None keeps nothing. `live` holds the model, and images and explainers if it has
     any, in place of what the settings name.
+    What the check dead-zone finds is kept in `store`, cell by cell, and what is there already is
+    taken from it unless the run is to be `fresh`; results are the same but for timings. A model
+    that is `live` is computed every time.
     Raises the errors of :mod:`camaudit.errors`: :class:`~camaudit.errors.UsageError` for what
     cannot be audited as asked, :class:`~camaudit.errors.AuditError` for what broke on the way (a
     zone refuted by its verification, logits that are not finite). A method that fails on its own
     is recorded with status "error" and does not end the run.
     """
     foreign = [*([] if live is None else live.specs()), *foreign_explainers(settings)]
-    with foreign_methods(foreign) as known:
-        return _audited(settings, known, progress or Silent(), counterexamples, live)
+    kept = None if store is None or live is not None else Recorded(store, settings, fresh=fresh)
+    with foreign_methods(foreign) as known, kept or nullcontext():
+        return _audited(settings, known, progress or Silent(), counterexamples, live, kept)
 
 
 def _audited(
@@ -120,6 +130,7 @@ def _audited(
     progress: Progress,
     counterexamples: Path | None,
     live: Live | None,
+    kept: Recorded | None,
 ) -> Outcome:
     clock = Clock()
     registered = _selected(settings)
@@ -155,8 +166,12 @@ def _audited(
         with clock.measure("verification"):
             first = batch_tensor(subject, images.images[:1])
             found.zone = verified_zone(subject.walled, first, seed=settings.seed)
+        ledger = None if kept is None else kept.ledger(subject, images.images, foreign)
         with clock.measure("scoring"):
-            found.loop = Loop(settings, subject, images, methods, progress, objects=objects)
+            found.loop = Loop(
+                settings, subject, images, methods, progress, objects=objects, left=foreign.left,
+                ledger=ledger,
+            )  # fmt: skip
             found.loop.run()
     if settings.metric_checks:
         costly = images.first(settings.perturbation_count)
@@ -227,6 +242,8 @@ def _outcome(found: _Found) -> Outcome:
         images=_entries(found),
     )
     timing = found.clock.to_dict()
+    if found.loop is not None and found.loop.ledger is not None:
+        timing["cells"] = found.loop.ledger.to_dict()
     warnings = [*subject.warnings, *images.warnings, *found.foreign.warnings]
     results = Results(camaudit.__version__, provenance, [], [])
     if found.loop is not None and found.zone is not None:

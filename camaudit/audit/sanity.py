@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from camaudit.audit.loop import Progress, batch_tensor
+from camaudit.audit.batches import batch_tensor
+from camaudit.audit.loop import Progress
 from camaudit.audit.sanity_claims import sanity_claims
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, load_second

@@ -19,13 +19,14 @@ __all__ = ["Scored", "score", "score_pair"]
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Figures of every image of a capture, with the upsampled raw maps (N×H×W), CPU float32.
+    """Figures of every image of a capture, with the raw maps (N×h×w), CPU float32.
 
-    Where the method failed or does not apply, `maps` is None and `message` says why.
+    They are on the method's own grid. Where the method failed or does not apply, `raw` is None and
+    `message` says why.
     """
 
     figures: list[DeadZoneFigures]
-    maps: Tensor | None
+    raw: Tensor | None
     message: str | None = None
 
 
@@ -42,8 +43,8 @@ def score(method: str, capture: Capture, scored: Tensor, *, seed: int) -> Scored
         maps = _checked(method, compute(method, capture, seed=seed), capture)
         if _versions(capture) != before:
             raise MethodError(f"{method} wrote into its capture, which other methods read too")
-        maps = upsample(maps, capture.size)
-        return Scored(dead_zone_figures(maps, scored), maps.float().cpu())
+        figures = dead_zone_figures(upsample(maps, capture.size), scored)
+        return Scored(figures, maps.float().cpu())
     except NotApplicableError as error:
         return _without_maps(capture, Status.NOT_APPLICABLE, str(error))
     except Exception as error:  # whatever a method raises is its own outcome, not the run's

@@ -342,9 +342,17 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
     help="Output folder. Default: reports/ and the model's name.",
 )
 @click.option(
+    "--resume/--no-resume",
+    default=True,
+    help="Take what an earlier run into the same folder has found already, of the check dead-zone, "
+    "where nothing that it depends on has changed; or compute everything anew. Default: --resume.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print results.json on stdout instead of the table."
 )
-def run(out: Path | None, as_json: bool, counterexamples: Path | None, **options: Any) -> int:
+def run(
+    out: Path | None, as_json: bool, resume: bool, counterexamples: Path | None, **options: Any
+) -> int:
     """Measure how much of each method's map lies where the model provably cannot see.
 
     Writes results.json and report.html into the output folder and prints a table. Without
@@ -362,6 +370,7 @@ def run(out: Path | None, as_json: bool, counterexamples: Path | None, **options
     from camaudit.console import ConsoleProgress, print_table
     from camaudit.report.html import render
     from camaudit.report.writing import check_writable, write_run
+    from camaudit.store import open_store
 
     settings = settings_with_protocol(**options)
     folder = out or Path("reports") / _slug(settings.subject_name)
@@ -370,14 +379,17 @@ def run(out: Path | None, as_json: bool, counterexamples: Path | None, **options
     messages = Console(stderr=True)
     # what the user's model prints must not end up in the table or in the JSON
     with ConsoleProgress(messages) as progress, contextlib.redirect_stdout(sys.stderr):
-        outcome = run_audit(
-            settings, progress=progress, counterexamples=counterexamples or folder / KEPT
-        )
+        with open_store(folder) as store:
+            outcome = run_audit(
+                settings, progress=progress, counterexamples=counterexamples or folder / KEPT,
+                store=store, fresh=not resume,
+            )  # fmt: skip
+            mended = [*store.notes]
         progress.stage("writing the report")
         written = write_run(
             outcome.results, render(outcome.results, outcome.gallery, outcome.pictures), folder
         )
-    for line in (*(f"note: {text}" for text in outcome.results.warnings),
+    for line in (*(f"note: {text}" for text in (*mended, *outcome.results.warnings)),
                  *(f"wrote {path}" for path in written)):  # fmt: skip
         messages.print(line, highlight=False, markup=False, soft_wrap=True)
     with reader_may_leave():

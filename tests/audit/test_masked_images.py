@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from camaudit.audit import loop as loop_module
+from camaudit.audit import worker as worker_module
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import build_subject
@@ -192,7 +192,7 @@ def test_each_model_is_prepared_once_for_all_its_batches(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared, given_forwards = [], []
-    genuine_prepare, genuine_capture = loop_module.prepare, loop_module.capture
+    genuine_prepare, genuine_capture = worker_module.prepare, worker_module.capture
 
     def preparing(divided: Any, example: Any, engine: Engine) -> Any:
         prepared.append(type(divided).__name__)
@@ -207,8 +207,8 @@ def test_each_model_is_prepared_once_for_all_its_batches(
         assert found.batch_size == options["forwards"].batch_size
         return found
 
-    monkeypatch.setattr(loop_module, "prepare", preparing)
-    monkeypatch.setattr(loop_module, "capture", capturing)
+    monkeypatch.setattr(worker_module, "prepare", preparing)
+    monkeypatch.setattr(worker_module, "capture", capturing)
     run_audit(replace(settings, num_images=4))
     assert prepared == ["WalledModel", "Cut"]
     assert len(given_forwards) == 4

@@ -14,6 +14,7 @@ import torch
 
 from camaudit.audit import loop as loop_module
 from camaudit.audit import run as run_module
+from camaudit.audit import worker as worker_module
 from camaudit.audit.images import AuditImages, audit_images
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.settings import Settings
@@ -278,19 +279,20 @@ def test_one_undecided_image_is_an_error_of_its_own(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An image whose logits are not finite costs its own records, not the run's."""
-    genuine = loop_module.batch_tensor
+    genuine = worker_module.batch_tensor
     spoilt_id = ""
 
     def spoiling(subject: Any, images: Any) -> torch.Tensor:
         nonlocal spoilt_id
         batch = genuine(subject, images)
-        spoilt_id = spoilt_id or images[-1].id
+        if len(images) > 1:
+            spoilt_id = spoilt_id or images[-1].id
         for row, image in enumerate(images):
             if image.id == spoilt_id:
                 batch[row, :, :8] = torch.inf
         return batch
 
-    monkeypatch.setattr(loop_module, "batch_tensor", spoiling)
+    monkeypatch.setattr(worker_module, "batch_tensor", spoiling)
     outcome = run_audit(replace(settings, methods=("gradcam", "scorecam")))
     for method in ("gradcam", "scorecam"):
         records = [record for record in outcome.results.records if record.method == method]

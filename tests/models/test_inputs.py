@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from camaudit.audit.batches import batch_tensor
 from camaudit.audit.live import Live, tensor_images
-from camaudit.audit.loop import batch_tensor
 from camaudit.audit.run import run_audit
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import load_subject

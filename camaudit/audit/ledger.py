@@ -1,0 +1,286 @@
+"""What a run has found before: its cells in the store, by everything that they depend on."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import camaudit
+from camaudit.audit.foreign import Foreign
+from camaudit.audit.provenance import pixels_sha256
+from camaudit.audit.settings import Settings
+from camaudit.audit.subject import WalledSubject
+from camaudit.audit.targets import Target
+from camaudit.audit.units import Batch, Chosen, Decided, Entry, Map
+from camaudit.data.stack_mix import StackImage
+from camaudit.methods import method_call
+from camaudit.store import Cell, Store, cell_key, digest_of
+from camaudit.types import DeadZoneFigures, Status, plain
+
+__all__ = ["CHECK", "DECISION", "Ledger", "code_sha256"]
+
+CHECK = "dead-zone"
+DECISION = "decision"  #: of the model on an image, on which its cells depend
+
+#: Parts of the package that compute nothing of a cell.
+_OUTSIDE = {
+    "report", "gates", "commands", "testing", "schema", "store", "cli.py", "console.py",
+    "pytest_plugin.py", "__main__.py",
+}  # fmt: skip
+
+
+class Ledger:
+    """The cells of one run: found by their keys, and kept as they come.
+
+    The key of a cell is the hash of the model (weights, the code of its modules, layer, wall,
+    preprocessing), the method with its options (of a foreign explainer its code or its library's
+    version), the pixels of the image, the explained class, the seed where the method draws, what
+    changes the numbers of masked images, and camaudit's own code. Ids, names, batch sizes and
+    folders are not part of it. An explainer without code that can be found is computed every time,
+    and with `fresh` everything is.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        run: int,
+        settings: Settings,
+        subject: WalledSubject,
+        images: Sequence[StackImage],
+        foreign: Foreign,
+        *,
+        fresh: bool = False,
+    ) -> None:
+        self.store = store
+        self.run = run
+        self.fresh = fresh
+        self.found = 0
+        self.computed = 0
+        self._settings = settings
+        self._images = images
+        self._code = {spec.name: foreign.code(spec) for spec in foreign.specs}
+        engine = {"precision": settings.precision, "exact": settings.exact}
+        self._base = {
+            "code": code_sha256(),
+            "torch": torch.__version__,
+            "subject": _identity(subject),
+            "factory": _factory_sha256(settings.model),
+            "engine": {**engine, "compile": settings.compile},
+        }
+
+    def decided(self, batch: Batch) -> list[Decided] | None:
+        """The decisions on all images of a batch, None where one is not known."""
+        keys = self._decision_keys(batch)
+        found = {} if self.fresh else self.store.get(keys)
+        if len(found) < len(set(keys)):
+            return None
+        self.store.use(self.run, keys)
+        return [_decided(found[key].value) for key in keys]
+
+    def keep_decided(self, batch: Batch, decided: Sequence[Decided]) -> None:
+        """Keep the decisions on a batch."""
+        cells = [
+            Cell(key, DECISION, "", image.id, plain(asdict(one)), one.top1, _status(one))
+            for key, image, one in zip(
+                self._decision_keys(batch), batch.images, decided, strict=True
+            )
+        ]
+        self.store.put(cells, run=self.run)
+
+    def entries(
+        self, method: str, places: Sequence[int], decided: Mapping[int, Decided]
+    ) -> dict[int, list[Entry]]:
+        """What is known of a method, by image; images of which a target is missing are left out."""
+        if self.fresh or not self._keeps(method):
+            return {}
+        keys = {place: self._keys(method, place, decided[place]) for place in places}
+        cells = self.store.get([key for some in keys.values() for key in some])
+        known = {
+            place: [_entry(cells[key]) for key in some]
+            for place, some in keys.items()
+            if all(key in cells for key in some)
+        }
+        self.store.use(self.run, [key for place in known for key in keys[place]])
+        self.found += sum(map(len, known.values()))
+        return known
+
+    def keep(
+        self, method: str, start: int, found: Sequence[Sequence[Entry]],
+        decided: Mapping[int, Decided],
+    ) -> None:  # fmt: skip
+        """Keep a method's entries on the images from `start` on, in one transaction.
+
+        A claim on them ends with it.
+        """
+        self.computed += sum(map(len, found))
+        if not self._keeps(method):
+            return
+        cells = []
+        for place, entries in enumerate(found, start):
+            chosen = decided[place].chosen
+            keys = self._keys(method, place, decided[place])
+            for key, one, entry in zip(keys, chosen, entries, strict=True):
+                cells.append(_cell(key, method, self._images[place].id, one.target.index, entry))
+        places = range(start, start + len(found))
+        self.store.put(cells, run=self.run, unit=self._unit(method, places, decided))
+
+    def claim(self, method: str, places: Sequence[int], decided: Mapping[int, Decided]) -> bool:
+        """Whether this process is to compute a method's cells of these images.
+
+        Not where another living one is at it, or came to its end just now.
+        """
+        if self.fresh or not self._keeps(method):
+            return True
+        unit = self._unit(method, places, decided)
+        if not self.store.claim(unit):
+            return False
+        keys = [key for place in places for key in self._keys(method, place, decided[place])]
+        if len(self.store.get(keys)) == len(set(keys)):
+            self.store.release(unit)
+            return False
+        return True
+
+    def to_dict(self) -> dict[str, int]:
+        """How many cells were found and how many computed."""
+        return {"found": self.found, "computed": self.computed}
+
+    def _keeps(self, method: str) -> bool:
+        """Whether it is known what a method's maps depend on, and they take work."""
+        return not method_call(method).info.fixed and self._code.get(method, "") is not None
+
+    def _unit(self, method: str, places: Sequence[int], decided: Mapping[int, Decided]) -> str:
+        return cell_key({"unit": [self._keys(method, place, decided[place]) for place in places]})
+
+    def _decision_keys(self, batch: Batch) -> list[str]:
+        asked = plain(asdict(self._settings.asked_targets))
+        return [
+            cell_key({
+                **self._base, "check": DECISION, "image": pixels_sha256(image), "asked": asked,
+                "named": None if batch.named is None else [plain(asdict(t)) for t in named],
+            })
+            for image, named in zip(
+                batch.images, batch.named or [()] * len(batch.images), strict=True
+            )
+        ]  # fmt: skip
+
+    def _keys(self, method: str, place: int, decided: Decided) -> list[str]:
+        info = method_call(method).info
+        parts = {
+            **self._base, "check": CHECK, "method": method, "explainer": self._code.get(method),
+            "image": pixels_sha256(self._images[place]),
+            "seed": self._settings.seed if info.seeded else None,
+        }  # fmt: skip
+        return [cell_key({**parts, "target": one.target.index}) for one in decided.chosen]
+
+
+@functools.cache
+def code_sha256() -> str:
+    """SHA-256 of the code that computes cells, and of the version of camaudit."""
+    digest = hashlib.sha256(camaudit.__version__.encode())
+    folder = Path(camaudit.__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        inner = path.relative_to(folder)
+        if inner.parts[0] not in _OUTSIDE:
+            digest.update(inner.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _identity(subject: WalledSubject) -> dict[str, Any]:
+    """What of a subject changes its maps."""
+    known = subject.description
+    wanted = ("state_sha256", "class", "layer", "layer_shape", "reading", "preprocess", "wall")
+    return {
+        **{name: known[name] for name in wanted},
+        "unmasked": (known.get("unmasked") or {}).get("weights_sha256"),
+        "code": _modules_sha256(subject.model),
+        "size": subject.size,
+        "dtype": str(subject.dtype),
+        "device": subject.device.type,
+        "zone": digest_of(subject.walled.zone.scored.numpy().tobytes()),
+    }
+
+
+def _factory_sha256(spec: str) -> str | None:
+    """Of the file whose function made the model; None for a model that is named."""
+    source = spec.rpartition(":")[0]
+    file = getattr(sys.modules.get(source), "__file__", None) or source
+    path = Path(file)
+    return digest_of(path.read_bytes()) if path.is_file() else None
+
+
+def _modules_sha256(model: nn.Module) -> str:
+    """Over how a model's modules are built, and the files in which their classes stand."""
+    digest = hashlib.sha256(repr(model).encode("utf-8", "backslashreplace"))
+    files = set()
+    for kind in {type(module) for module in model.modules()}:
+        file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+        files.add(file or _source(kind))
+    for file in sorted(filter(None, files)):
+        path = Path(file)
+        digest.update(path.read_bytes() if path.is_file() else file.encode())
+    return digest.hexdigest()
+
+
+def _source(kind: type) -> str | None:
+    try:
+        return inspect.getsourcefile(kind)
+    except (TypeError, OSError):
+        return None
+
+
+def _status(one: Decided) -> str:
+    return (Status.OK if one.message is None else Status.ERROR).value
+
+
+def _decided(value: Mapping[str, Any]) -> Decided:
+    chosen = [Chosen(Target(**one["target"]), one["rank"]) for one in value["chosen"]]
+    return Decided(value["top1"], value["twin"], tuple(chosen), value["message"])
+
+
+def _cell(key: str, method: str, image: str, target: int, entry: Entry) -> Cell:
+    value = {
+        "figures": plain(asdict(entry.figures)),
+        "unmasked": None if entry.unmasked is None else plain(asdict(entry.unmasked)),
+        "message": entry.message,
+        "left": list(entry.left),
+    }
+    blob = None if entry.map is None else _packed(entry.map)
+    return Cell(key, CHECK, method, image, value, target, entry.figures.status.value, blob)
+
+
+def _entry(cell: Cell) -> Entry:
+    value = cell.value
+    other = value["unmasked"]
+    return Entry(
+        _figures(value["figures"]),
+        None if other is None else _figures(other),
+        value["message"],
+        None if cell.blob is None else _unpacked(cell.blob),
+        tuple(value["left"]),
+    )
+
+
+def _figures(value: Mapping[str, Any]) -> DeadZoneFigures:
+    return DeadZoneFigures(**{**value, "status": Status(value["status"])})
+
+
+def _packed(drawn: Map) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, drawn, allow_pickle=False)
+    return stream.getvalue()
+
+
+def _unpacked(data: bytes) -> Map:
+    drawn: Map = np.load(io.BytesIO(data), allow_pickle=False)
+    return drawn
