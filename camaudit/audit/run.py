@@ -34,7 +34,6 @@ from camaudit.metrics.catalogue import METRICS
 from camaudit.metrics.statistics import LEVEL, MINIMUM, RESAMPLES
 from camaudit.report.gallery import GalleryImage
 from camaudit.report.sanity_pictures import SanityPicture
-from camaudit.store import Store
 from camaudit.types import Provenance, Results, Status
 from camaudit.walls import DeadZone
 
@@ -57,13 +56,17 @@ _BOOTSTRAP = {
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The results of a run and the images that its report shows."""
+    """The results of a run and the images that its report shows.
+
+    `mended` says what had to be put right in the records of earlier runs.
+    """
 
     results: Results
     gallery: list[GalleryImage]
     metrics: MetricFindings | None = None
     sanity: SanityFindings | None = None
     invariance: InvarianceFindings | None = None
+    mended: tuple[str, ...] = ()
 
     @property
     def pictures(self) -> list[SanityPicture]:
@@ -101,7 +104,7 @@ def run_audit(
     progress: Progress | None = None,
     counterexamples: Path | None = None,
     live: Live | None = None,
-    store: Store | None = None,
+    records: Path | None = None,
     fresh: bool = False,
 ) -> Outcome:
     """Audit what `settings` describe: every method on every image, walled and unwalled.
@@ -110,16 +113,18 @@ def run_audit(
     `counterexamples` is the folder where the invariance check keeps what it found, to try it first
     the next time; None keeps nothing. `live` holds the model, and images and explainers if it has
     any, in place of what the settings name.
-    What the check dead-zone finds is kept in `store`, cell by cell, and what is there already is
-    taken from it unless the run is to be `fresh`; results are the same but for timings. A model
-    that is `live` is computed every time.
+    `records` is the folder where what the check dead-zone finds is kept, cell by cell; what is
+    there already is taken from it unless the run is to be `fresh`, and results are the same but
+    for timings. A model that is `live` is computed every time.
     Raises the errors of :mod:`camaudit.errors`: :class:`~camaudit.errors.UsageError` for what
     cannot be audited as asked, :class:`~camaudit.errors.AuditError` for what broke on the way (a
     zone refuted by its verification, logits that are not finite). A method that fails on its own
     is recorded with status "error" and does not end the run.
     """
     foreign = [*([] if live is None else live.specs()), *foreign_explainers(settings)]
-    kept = None if store is None or live is not None else Recorded(store, settings, fresh=fresh)
+    kept = None
+    if records is not None and live is None:
+        kept = Recorded(records, settings, fresh=fresh)
     with foreign_methods(foreign) as known, kept or nullcontext():
         return _audited(settings, known, progress or Silent(), counterexamples, live, kept)
 
@@ -188,7 +193,7 @@ def _audited(
                 settings, subject, images.images, registered, foreign.specs, progress,
                 counterexamples=counterexamples,
             )  # fmt: skip
-    return _outcome(found)
+    return replace(_outcome(found), mended=() if kept is None else kept.mended)
 
 
 @dataclass(eq=False)

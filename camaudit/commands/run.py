@@ -370,7 +370,6 @@ def run(
     from camaudit.console import ConsoleProgress, print_table
     from camaudit.report.html import render
     from camaudit.report.writing import check_writable, write_run
-    from camaudit.store import open_store
 
     settings = settings_with_protocol(**options)
     folder = out or Path("reports") / _slug(settings.subject_name)
@@ -379,17 +378,15 @@ def run(
     messages = Console(stderr=True)
     # what the user's model prints must not end up in the table or in the JSON
     with ConsoleProgress(messages) as progress, contextlib.redirect_stdout(sys.stderr):
-        with open_store(folder) as store:
-            outcome = run_audit(
-                settings, progress=progress, counterexamples=counterexamples or folder / KEPT,
-                store=store, fresh=not resume,
-            )  # fmt: skip
-            mended = [*store.notes]
+        outcome = run_audit(
+            settings, progress=progress, counterexamples=counterexamples or folder / KEPT,
+            records=folder, fresh=not resume,
+        )  # fmt: skip
         progress.stage("writing the report")
         written = write_run(
             outcome.results, render(outcome.results, outcome.gallery, outcome.pictures), folder
         )
-    for line in (*(f"note: {text}" for text in (*mended, *outcome.results.warnings)),
+    for line in (*(f"note: {text}" for text in (*outcome.mended, *outcome.results.warnings)),
                  *(f"wrote {path}" for path in written)):  # fmt: skip
         messages.print(line, highlight=False, markup=False, soft_wrap=True)
     with reader_may_leave():

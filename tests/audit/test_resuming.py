@@ -65,8 +65,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:
 
 
 def audit(settings: Settings, folder: Path, **options: Any) -> Outcome:
-    with open_store(folder) as store:
-        return run_audit(settings, store=store, **options)
+    return run_audit(settings, records=folder, **options)
 
 
 def plain(outcome: Outcome) -> dict[str, Any]:
@@ -204,14 +203,12 @@ from dataclasses import replace
 sys.path.insert(0, {root!r})
 from camaudit.audit.run import run_audit
 from camaudit.audit.settings import Settings
-from camaudit.store import open_store
 settings = Settings(
     model=sys.argv[1], methods={methods!r}, images=Path(sys.argv[2]), wall="split", layer="0",
     live_rows=4, image_size=64, num_images={images}, perturbation_images=4, batch_size=4,
     preprocess="0.5/0.5",
 )
-with open_store(Path(sys.argv[3])) as store:
-    found = run_audit(settings, store=store)
+found = run_audit(settings, records=Path(sys.argv[3]))
 import json
 del (plain := found.results.to_dict())["timing"]
 print(json.dumps(plain, sort_keys=True))
