@@ -106,8 +106,8 @@ def print_table(results: Results) -> None:
 
     Where images show two classes, or data sets were audited, tables of these follow, then those of
     the metrics and of a protocol's claims, one for each sanity check and those of the invariance
-    check; where only such checks were run there is no other. Explainers that are no registered methods come last, with
-    what was done to their maps.
+    check; where only such checks were run there is no other. Explainers that are no registered
+    methods come last, with what was done to their maps.
     Raises BrokenPipeError where nobody reads stdout any more.
     """
     print_tables(lambda width: _tables(results, width))
