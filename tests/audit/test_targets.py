@@ -28,15 +28,20 @@ from camaudit.audit.summary import summarise
 from camaudit.audit.targets import Classes, asked_targets, highest, named_targets, ranks
 from camaudit.audit.two_classes import two_class_figures
 from camaudit.capture import Capture, capture
+from camaudit.console import print_table
 from camaudit.data.stack_mix import StackImage
 from camaudit.errors import UsageError
 from camaudit.maps import upsample
 from camaudit.methods import METHODS, compute
 from camaudit.methods.base import MethodInfo
 from camaudit.registry import Entry
+from camaudit.report import figures
+from camaudit.report.html import render
+from camaudit.report.panels import panels
 from camaudit.schema import results_schema
 from camaudit.types import DeadZoneFigures, Record, Results, Status
 from tests.references.cams import reference_mu
+from tests.report.page import Page
 
 METHODS_RUN = ("gradcam", "hirescam", "scorecam", "eigencam", "uniform")
 
@@ -199,7 +204,7 @@ def test_the_default_is_top_1_and_says_nothing_of_roles(settings: Settings) -> N
         assert first[one.method, one.image] == pytest.approx(one.mu_l1, abs=1e-6)
 
 
-class Counting(nn.Module):
+class CountedTrunk(nn.Module):
     """Counts the images that go into the model's trunk."""
 
     def __init__(self, inner: nn.Module) -> None:
@@ -213,24 +218,48 @@ class Counting(nn.Module):
         return found
 
 
-def test_more_targets_run_no_more_images_through_the_trunk(settings: Settings) -> None:
-    def passes(targets: str, method: str) -> int:
-        torch.manual_seed(11)
-        trunk = Counting(nn.Sequential(nn.Conv2d(3, 8, 3, stride=8, padding=1), nn.ReLU()))
-        head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
-        model = nn.Sequential(trunk, head).eval()
-        asked = replace(
-            settings, targets=targets, methods=(method,), num_images=2, perturbation_images=2,
-            exact=True,
-        )  # fmt: skip
-        trunk.images = 0
-        outcome = run_audit(asked, live=Live(model=model))
-        assert len(outcome.results.records) == 2 * (1 if targets == "top-1" else 4)
-        return trunk.images
+class CountedForwards:
+    """Counts the masked images that methods run."""
 
-    for method in ("gradcam", "scorecam", "scorecam++"):
-        assert passes("top-4", method) == passes("top-1", method) > 0
-    assert passes("top-1", "scorecam") > passes("top-1", "gradcam") + 2 * 8, "masks are counted"
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.images = 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.images += len(images)
+        found: Tensor = self.inner(images)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "scorecam", "scorecam++"])
+def test_more_targets_run_no_more_images(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    genuine = loop_module.prepare
+
+    def passes(targets: str) -> tuple[int, list[int]]:
+        """Images through the trunk, and masked images with the wall and without."""
+        made: list[CountedForwards] = []
+
+        def counted(*given: Any) -> CountedForwards:
+            made.append(CountedForwards(genuine(*given)))
+            return made[-1]
+
+        monkeypatch.setattr(loop_module, "prepare", counted)
+        torch.manual_seed(11)
+        trunk = CountedTrunk(nn.Sequential(nn.Conv2d(3, 8, 3, stride=8, padding=1), nn.ReLU()))
+        head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+        asked = replace(settings, targets=targets, methods=(method,), num_images=2)
+        outcome = run_audit(asked, live=Live(model=nn.Sequential(trunk, head).eval()))
+        assert len(outcome.results.records) == 2 * (1 if targets == "top-1" else 4)
+        return trunk.images, [one.images for one in made]
+
+    once = passes("top-1")
+    assert passes("top-4") == once
+    assert all((count > 2 * 4) is (method != "gradcam") for count in once[1]), "masks are counted"
 
 
 def test_an_images_figure_is_the_mean_over_its_targets(settings: Settings) -> None:
@@ -400,16 +429,20 @@ def test_every_target_has_its_maps_in_the_gallery(stacked: Outcome, settings: Se
     assert first is not None
     assert second is not None
     assert not np.array_equal(first, second)
+    shown = panels(gallery, stacked.results.summary, stacked.results.records)
+    for panel, record in zip(shown, records(stacked), strict=True):
+        (tile,) = [one for one in panel.methods if one.method == "GradCAM"]
+        assert tile.mu_l1 == figures.percent(record.mu_l1)
+        assert panel.target.startswith(f"{record.target}: the class ")
+        assert panel.target.endswith(f"number {record.rank} of the model's logits")
     many = run_audit(replace(settings, targets="top-4", methods=("gradcam",)))
     assert len(many.gallery) == GALLERY_IMAGES
     assert Counter(one.id for one in many.gallery).most_common()[0][1] == 4
 
 
-def test_page_and_table_tell_the_classes_apart(stacked: Outcome) -> None:
-    from camaudit.console import _tables
-    from camaudit.report.html import render
-    from tests.report.page import Page
-
+def test_page_and_table_tell_the_classes_apart(
+    stacked: Outcome, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = Page(render(stacked.results, stacked.gallery))
     assert "The class behind the wall" in page.text
     assert "an object that the model cannot have used" in page.text
@@ -417,8 +450,11 @@ def test_page_and_table_tell_the_classes_apart(stacked: Outcome) -> None:
     entry = next(one for one in stacked.results.targets["methods"] if one["method"] == "hirescam")
     assert ["HiResCAM", "0 (exact) [0–0 %]", "0 (exact) [0–0 %]"] in [row[:3] for row in page.rows]
     assert entry["unseen"]["n"] == 6
-    titles = [str(one.title) for one in _tables(stacked.results, 120)]
-    assert any("the class that the model sees" in one for one in titles)
+    print_table(stacked.results)
+    told = capsys.readouterr().out
+    assert "of the class that the model sees, and of the one behind the" in told
+    (line,) = [one for one in told.splitlines() if "hirescam" in one and "+" not in one][-1:]
+    assert line.split()[:7] == ["hirescam", *(["0", "(exact)"] * 3)]
 
 
 # --------------------------------------------------------------------------- what is refused

@@ -95,15 +95,11 @@ def test_runs_on_the_same_classes_are_compared_and_on_others_are_not() -> None:
     worse = copy.deepcopy(run)
     for one in worse["records"]:
         one["mu_l1"] += float(rng.normal(0.02, 0.002))
-    (found,) = [
-        one for one in compare(run, worse).differences if one.figure == "dead_zone.mu_l1"
-    ]
+    (found,) = [one for one in compare(run, worse).differences if one.figure == "dead_zone.mu_l1"]
     assert found.change is Change.WORSE
     assert found.difference == pytest.approx(0.02, abs=0.002)
     alone = dead_zone_run({"gradcam": first})
-    (other,) = [
-        one for one in compare(alone, run).differences if one.figure == "dead_zone.mu_l1"
-    ]
+    (other,) = [one for one in compare(alone, run).differences if one.figure == "dead_zone.mu_l1"]
     assert other.change is Change.INCOMPARABLE
     assert "differ in targets" in other.reason
 
