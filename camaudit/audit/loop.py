@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 import torch
 
 from camaudit.audit.batches import batch_tensor
+from camaudit.audit.driving import Job, Steps, drive
+from camaudit.audit.executors import Call, Executor, Serial
 from camaudit.audit.images import AuditImages
 from camaudit.audit.ledger import CHECK, Ledger
 from camaudit.audit.settings import Settings
@@ -124,6 +127,8 @@ class Loop:
         self._check_fixed(most)
         self.records: list[Record] = []
         self.shown: dict[tuple[int, int], Shown] = {}
+        self._worker = Worker(settings, subject, self.forwards, left=self.left)
+        self._aside: list[_Work] = []
         self._decided: dict[int, Decided] = {}
         self._entries: dict[tuple[str, int], list[Entry]] = {}
 
@@ -155,14 +160,23 @@ class Loop:
         """The class that is seen in each image, with and without the wall."""
         return [(one.top1, one.twin) for _, one in sorted(self._decided.items())]
 
-    def run(self) -> None:
-        """Fill `records`, `top1` and `shown`."""
+    def run(self, executor: Executor | None = None) -> None:
+        """Fill `records`, `top1` and `shown`; without an `executor` here, one part after another.
+
+        Raises what the work raises, and :class:`AuditError` where the same images lose one worker
+        after another.
+        """
         self.progress.start(
             sum(min(len(self.images), self._limit(m)) * self._unit(m) for m in self.methods)
         )
-        worker = Worker(self.settings, self.subject, self.forwards, left=self.left)
-        left = [work for batch in self._batches() for work in self._batch(worker, batch)]
-        self._wait(worker, left)
+        executor = executor or Serial(self._worker)
+        drive(executor, (Job(partial(self._batch, batch)) for batch in self._batches()))
+        while self._aside:
+            aside, self._aside = self._aside, []
+            self.progress.stage(f"waiting for another process: {len(aside)} parts")
+            drive(executor, (Job(partial(self._again, work)) for work in aside))
+            if len(self._aside) == len(aside):
+                time.sleep(_PAUSE)
         self._assemble()
 
     def _batches(self) -> Iterator[Batch]:
@@ -172,81 +186,66 @@ class Loop:
             named = None if self.named is None else tuple(self.named[part])
             yield Batch(start, tuple(self.images[part]), named)
 
-    def _batch(self, worker: Worker, batch: Batch) -> list[_Work]:
-        """Every method on a batch; what another process is at is returned."""
+    def _batch(self, batch: Batch) -> Steps:
+        """Every method on a batch; what another process is at is put aside."""
         self.progress.stage(f"images {batch.start + 1}-{batch.stop} of {len(self.images)}")
-        found = self._known(batch) or worker.decide(batch)
+        found = None if self.ledger is None else self.ledger.decided(batch)
+        if found is None:
+            found = yield Call("decide", batch)
+            if found is not None and self.ledger is not None:
+                self.ledger.keep_decided(batch, found)
         if found is None or (len(found) > 1 and any(one.message for one in found)):
-            # one image spoils its batch: the others are kept
-            return [work for single in batch.single() for work in self._batch(worker, single)]
+            for single in batch.single():  # one image spoils its batch: the others are kept
+                yield from self._batch(single)
+            return
         self._decided.update(enumerate(found, batch.start))
-        if self.ledger is not None:
-            self.ledger.keep_decided(batch, found)
-        return [work for name in self.methods for work in self._method(worker, batch, name)]
+        for method in self.methods:
+            yield from self._method(batch, method)
 
-    def _known(self, batch: Batch) -> list[Decided] | None:
-        """The decisions on a batch, where the ledger has all of them."""
-        return None if self.ledger is None else self.ledger.decided(batch)
-
-    def _method(self, worker: Worker, batch: Batch, method: str) -> list[_Work]:
+    def _method(self, batch: Batch, method: str) -> Steps:
         self.progress.stage(f"{method}, images from {batch.start + 1} of {len(self.images)}")
         count = min(len(batch.images), max(0, self._limit(method) - batch.start))
-        places = [
-            place for place in range(batch.start, batch.start + count)
-            if self._decided[place].message is None
-        ]  # fmt: skip
+        places = []
         for place in range(batch.start, batch.start + count):
-            if place not in places:
+            if self._decided[place].message is not None:
                 self._take(method, place, [])
+            elif (method, place) not in self._entries:  # a lost worker's earlier parts are there
+                places.append(place)
         known = {} if self.ledger is None else self.ledger.entries(method, places, self._decided)
         for place, entries in known.items():
             self._take(method, place, entries)
         rows = [place - batch.start for place in places if place not in known]
-        return [
-            _Work(batch, method, part) for part in parts(method, rows)
-            if not self._scored(worker, _Work(batch, method, part))
-        ]  # fmt: skip
+        for part in parts(method, rows):
+            yield from self._scored(_Work(batch, method, part))
 
-    def _scored(self, worker: Worker, work: _Work) -> bool:
-        """Compute, keep and take what `work` is; False where another process is at it."""
-        if self.ledger is not None and not self.ledger.claim(
-            work.method, work.places, self._decided
-        ):
-            return False
-        found = worker.score(work.batch, work.method, work.part)
-        if self.ledger is not None:
-            self.ledger.keep(work.method, work.places.start, found, self._decided)
-        for place, entries in zip(work.places, found, strict=True):
-            self._take(work.method, place, entries)
-        return True
+    def _scored(self, work: _Work) -> Steps:
+        """Have a part computed, keep and take it; put it aside where another process is at it."""
+        method, places, ledger = work.method, work.places, self.ledger
+        if ledger is not None and not ledger.claim(method, places, self._decided):
+            self._aside.append(work)
+            return
+        if method_call(method).info.fixed:  # the maps lie here
+            found = self._worker.score(work.batch, method, work.part)
+        else:
+            found = yield Call("score", work.batch, method, work.part)
+        if ledger is not None:
+            ledger.keep(method, places.start, found, self._decided)
+        for place, entries in zip(places, found, strict=True):
+            self._take(method, place, entries)
 
-    def _wait(self, worker: Worker, left: list[_Work]) -> None:
-        """Take what other processes are at when they have it; compute it where they are gone."""
-        while left:
-            self.progress.stage(f"waiting for another process: {len(left)} parts")
-            still = [
-                work for work in left if not self._found(work) and not self._scored(worker, work)
-            ]
-            if len(still) == len(left):
-                time.sleep(_PAUSE)
-            left = still
-
-    def _found(self, work: _Work) -> bool:
-        """Take a part from the ledger, if it is there by now."""
+    def _again(self, work: _Work) -> Steps:
+        """A part that was put aside: from the ledger if it is there by now."""
         known = {}
         if self.ledger is not None:
             known = self.ledger.entries(work.method, work.places, self._decided)
         if len(known) < len(work.places):
-            return False
+            yield from self._scored(work)
+            return
         for place, entries in known.items():
             self._take(work.method, place, entries)
-        return True
 
     def _take(self, method: str, place: int, entries: list[Entry]) -> None:
         """Hold what is wanted of a method's entries on an image."""
-        for entry in entries:
-            if entry.left:
-                self.left.setdefault(method, list(entry.left))
         if place >= GALLERY_IMAGES:  # not wanted for the report
             entries = [replace(entry, map=None) for entry in entries]
         self._entries[method, place] = entries

@@ -17,6 +17,7 @@ from camaudit.audit.images import AuditImages, audit_images, data_size, open_dat
 from camaudit.audit.invariance import InvarianceFindings, audit_invariance, foreign_explainers
 from camaudit.audit.live import Live, tensor_images
 from camaudit.audit.loop import Loop, Progress, Silent
+from camaudit.audit.placing import Place, placed
 from camaudit.audit.provenance import environment, image_entry, image_source, images_sha256
 from camaudit.audit.recorded import Recorded
 from camaudit.audit.sanity import SanityFindings, audit_sanity
@@ -27,6 +28,7 @@ from camaudit.audit.summary import summarise, summarise_data
 from camaudit.audit.two_classes import two_class_figures
 from camaudit.audit.verifying import verified_zone
 from camaudit.data.stack_mix import StackImage
+from camaudit.errors import UsageError
 from camaudit.evaluation.protocols import protocol
 from camaudit.evaluation.tables import protocol_tables
 from camaudit.methods import method_call, select
@@ -106,6 +108,7 @@ def run_audit(
     live: Live | None = None,
     records: Path | None = None,
     fresh: bool = False,
+    place: Place | None = None,
 ) -> Outcome:
     """Audit what `settings` describe: every method on every image, walled and unwalled.
 
@@ -115,18 +118,26 @@ def run_audit(
     any, in place of what the settings name.
     `records` is the folder where what the check dead-zone finds is kept, cell by cell; what is
     there already is taken from it unless the run is to be `fresh`, and results are the same but
-    for timings. A model that is `live` is computed every time.
+    for timings. A model that is `live` is computed every time. `place` says where the work of that
+    check is done, here by default; what is `live` cannot leave this process.
     Raises the errors of :mod:`camaudit.errors`: :class:`~camaudit.errors.UsageError` for what
     cannot be audited as asked, :class:`~camaudit.errors.AuditError` for what broke on the way (a
     zone refuted by its verification, logits that are not finite). A method that fails on its own
     is recorded with status "error" and does not end the run.
     """
     foreign = [*([] if live is None else live.specs()), *foreign_explainers(settings)]
+    if live is not None and place is not None and place.kind != "serial":
+        raise UsageError(
+            "a model that a program holds cannot be sent to other processes: name it by a spec, or "
+            "leave the executor out"
+        )
     kept = None
     if records is not None and live is None:
         kept = Recorded(records, settings, fresh=fresh)
     with foreign_methods(foreign) as known, kept or nullcontext():
-        return _audited(settings, known, progress or Silent(), counterexamples, live, kept)
+        return _audited(
+            settings, known, progress or Silent(), counterexamples, live, kept, place or Place()
+        )
 
 
 def _audited(
@@ -136,6 +147,7 @@ def _audited(
     counterexamples: Path | None,
     live: Live | None,
     kept: Recorded | None,
+    place: Place,
 ) -> Outcome:
     clock = Clock()
     registered = _selected(settings)
@@ -177,7 +189,8 @@ def _audited(
                 settings, subject, images, methods, progress, objects=objects, left=foreign.left,
                 ledger=ledger,
             )  # fmt: skip
-            found.loop.run()
+            with placed(place, settings, subject, images.images[0]) as executor:
+                found.loop.run(executor)
     if settings.metric_checks:
         costly = images.first(settings.perturbation_count)
         with clock.measure("metrics"):

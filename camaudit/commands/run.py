@@ -348,11 +348,33 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
     "where nothing that it depends on has changed; or compute everything anew. Default: --resume.",
 )
 @click.option(
+    "--executor",
+    type=click.Choice(["serial", "processes", "ray"]),
+    default="serial",
+    show_default=True,
+    help="Where the check dead-zone is computed: in this process, in processes of this machine "
+    "(one a GPU with --device cuda), or in a Ray cluster (extra ray). The figures are the same.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Of processes or ray. Default: one a GPU, or as many as there are cores for their threads "
+    "(OMP_NUM_THREADS).",
+)
+@click.option(
+    "--address",
+    metavar="ADDRESS",
+    help="Of the Ray cluster: auto for the one that runs here, ray://host:port, or host:port. "
+    "Default: one is started on this machine.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print results.json on stdout instead of the table."
 )
 def run(
-    out: Path | None, as_json: bool, resume: bool, counterexamples: Path | None, **options: Any
-) -> int:
+    out: Path | None, as_json: bool, resume: bool, counterexamples: Path | None, executor: Any,
+    workers: int | None, address: str | None, **options: Any,
+) -> int:  # fmt: skip
     """Measure how much of each method's map lies where the model provably cannot see.
 
     Writes results.json and report.html into the output folder and prints a table. Without
@@ -365,6 +387,7 @@ def run(
     from rich.console import Console
 
     from camaudit.audit.allocator import keep_freed_memory
+    from camaudit.audit.placing import Place
     from camaudit.audit.run import run_audit
     from camaudit.audit.settings import settings_with_protocol
     from camaudit.console import ConsoleProgress, print_table
@@ -372,6 +395,7 @@ def run(
     from camaudit.report.writing import check_writable, write_run
 
     settings = settings_with_protocol(**options)
+    place = Place(executor, workers, address)
     folder = out or Path("reports") / _slug(settings.subject_name)
     check_writable(folder)
     keep_freed_memory()
@@ -380,7 +404,7 @@ def run(
     with ConsoleProgress(messages) as progress, contextlib.redirect_stdout(sys.stderr):
         outcome = run_audit(
             settings, progress=progress, counterexamples=counterexamples or folder / KEPT,
-            records=folder, fresh=not resume,
+            records=folder, fresh=not resume, place=place,
         )  # fmt: skip
         progress.stage("writing the report")
         written = write_run(

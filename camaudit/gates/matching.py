@@ -33,13 +33,14 @@ def mismatches(policy: Policy, results: Mapping[str, Any], *, live: bool = False
 
     Settings that the policy leaves out are not compared, nor are those that change no figure
     (device, batch_size, …). More images than asked for are right up to `escalate`, more checks,
-    explainers and properties always. A setting that cannot be compared is a mismatch. Of a `live`
-    run nothing but the hash of its model's state is.
+    explainers and properties always. A setting that cannot be compared is a mismatch, and so are
+    classes other than the top-1. Of a `live` run nothing but the hash of its model's state is.
     """
     if live:
         pins = {name: value for name, value in policy.pins.items() if name == _STATE}
         return _pins(replace(policy, pins=pins), results["subject"])
-    return [*_pins(policy, results["subject"]), *_settings(policy, results)]
+    settings = [*_settings(policy, results), *_targets(results["settings"])]
+    return [*_pins(policy, results["subject"]), *settings]
 
 
 def _pins(policy: Policy, subject: Mapping[str, Any]) -> list[str]:
@@ -54,6 +55,17 @@ def _pins(policy: Policy, subject: Mapping[str, Any]) -> list[str]:
                 "pinned files, or change the pin"
             )
     return found
+
+
+def _targets(settings: Mapping[str, Any]) -> list[str]:
+    """A policy speaks of the maps of the top-1 class."""
+    has = settings.get("targets", "top-1")
+    if has == "top-1":
+        return []
+    return [
+        f"the run explains other classes than the top-1 (--targets {has}), which policies speak "
+        "of: run the audit without --targets"
+    ]
 
 
 def _settings(policy: Policy, results: Mapping[str, Any]) -> list[str]:

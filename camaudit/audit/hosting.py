@@ -1,0 +1,105 @@
+"""A worker in a process of its own: it builds the subject again, and holds one batch at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from camaudit.audit.executors import Call, answered
+from camaudit.audit.foreign import foreign_methods
+from camaudit.audit.invariance import foreign_explainers
+from camaudit.audit.settings import Settings
+from camaudit.audit.subject import build_subject
+from camaudit.audit.units import Batch
+from camaudit.audit.worker import Worker, prepared
+from camaudit.data.stack_mix import StackImage
+from camaudit.errors import AuditError
+
+__all__ = ["Host", "Order", "order_of"]
+
+
+class Order:
+    """What a host is built from: settings, what must come of them, and the weights' bytes.
+
+    `weights` are None where every host reads the same files.
+    """
+
+    def __init__(
+        self, settings: Settings, state_sha256: str, image: StackImage, threads: int,
+        weights: bytes | None = None,
+    ) -> None:  # fmt: skip
+        self.settings = settings
+        self.state_sha256 = state_sha256
+        self.image = image
+        self.threads = threads
+        self.weights = weights
+
+
+def order_of(settings: Settings, state_sha256: str, image: StackImage, *, ship: bool) -> Order:
+    """The order for hosts that shall do as this process does; with `ship` weights travel along."""
+    weights = settings.weights.read_bytes() if ship and settings.weights is not None else None
+    return Order(settings, state_sha256, image, torch.get_num_threads(), weights)
+
+
+class Host:
+    """A :class:`camaudit.audit.worker.Worker` from an order, on the device of a lane.
+
+    A batch is sent with its first call; the calls after it name its place alone.
+    """
+
+    def __init__(self, order: Order, lane: int) -> None:
+        torch.set_num_threads(order.threads)
+        settings = replace(order.settings, device=_device(order.settings.device, lane))
+        if order.weights is not None:
+            settings = replace(settings, weights=_placed(order.weights, settings))
+        self._stack = ExitStack()
+        foreign = self._stack.enter_context(foreign_methods(foreign_explainers(settings)))
+        subject = build_subject(settings)
+        if subject.description["state_sha256"] != order.state_sha256:
+            raise AuditError(
+                "a worker loaded other weights than the run itself: expected the same model, by "
+                f"the same spec {settings.model!r}, on every machine"
+            )
+        forwards = prepared(settings, subject, order.image)
+        self._worker = Worker(settings, subject, forwards, left=foreign.left)
+        self._batch: Batch | None = None
+
+    def hold(self, batch: Batch) -> None:
+        """The batch of the calls that follow."""
+        self._batch = batch
+
+    def answer(self, kind: Any, method: str, part: slice) -> Any:
+        """What the worker says to a call on the batch that it holds."""
+        if self._batch is None:
+            raise AuditError("a worker was asked before it had a batch")
+        return answered(self._worker, Call(kind, self._batch, method, part))
+
+
+def _device(name: str, lane: int) -> str:
+    """One GPU a lane, where the run names none."""
+    count = torch.cuda.device_count() if name == "cuda" else 0
+    return f"cuda:{lane % count}" if count > 1 else name
+
+
+def _placed(weights: bytes, settings: Settings) -> Path:
+    """The weights as a file of this machine, written once for all of its hosts."""
+    suffix = settings.weights.suffix if settings.weights is not None else ""
+    digest = hashlib.sha256(weights).hexdigest()
+    folder = Path(tempfile.gettempdir()) / f"camaudit-weights-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise AuditError(f"{folder} belongs to somebody else: remove it")
+    path = folder / f"{digest}{suffix}"
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        handle, name = tempfile.mkstemp(dir=folder)
+        with os.fdopen(handle, "wb") as file:
+            file.write(weights)
+        Path(name).replace(path)
+    return path
