@@ -147,14 +147,12 @@ class _Fusion:
 
     def _margin(self, node: fx.Node) -> tuple[int, ...] | None:
         """How many zeros a call puts left, right, above and below of maps, where it does that."""
-        layer = self._layer(node)
-        zeros, margin = False, None
+        layer, value, margin = self._layer(node), None, None
         if type(layer) in (nn.ZeroPad2d, nn.ConstantPad2d):
-            zeros, margin = layer.value == 0, layer.padding  # type: ignore[union-attr]
-        elif node.target is F.pad and len(node.args) == 2:
-            zeros = node.kwargs.get("mode") == "constant" and not node.kwargs.get("value")
-            margin = node.args[1]
-        if not (zeros and isinstance(margin, (tuple, list)) and len(margin) == 4):
+            value, margin = layer.value, layer.padding  # type: ignore[union-attr]
+        elif node.target is F.pad and node.kwargs.get("mode") == "constant":
+            value, margin = node.kwargs.get("value") or 0, node.args[1]
+        if value != 0 or not isinstance(margin, (tuple, list)) or len(margin) != 4:
             return None
         known = all(type(side) is int and side >= 0 for side in margin)
         return tuple(margin) if known else None

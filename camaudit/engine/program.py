@@ -102,10 +102,10 @@ class Program:
 def _block(node: fx.Node) -> int:
     """Images, a power of 2, whose maps stay in the cache through a call."""
     given = [one for one in node.all_input_nodes if one.op != "get_attr"]
-    sizes = [one.meta["size"] for one in (*given, node)]
-    images = max((size[0] for size in sizes if size), default=1)
-    floats = sum(prod(size) for size in sizes if size is not None) // max(1, images)
-    return 1 << max(0, (_CACHED // max(1, 4 * floats)).bit_length() - 1)
+    sizes = [tuple(one.meta["size"] or (1,)) for one in (*given, node)]
+    floats = sum(prod(size) for size in sizes) // max(size[0] for size in sizes)
+    fits: int = _CACHED // max(1, 4 * floats)
+    return 1 << max(0, fits.bit_length() - 1)
 
 
 def _steps(model: nn.Module, graph: fx.Graph) -> Iterator[_Step]:
