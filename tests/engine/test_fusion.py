@@ -258,6 +258,23 @@ def test_zeros_around_the_maps(zeros: Function, conv: nn.Conv2d, padding: tuple[
     assert convs(forwards)[1]._settings[1] == padding
 
 
+def test_an_infinite_pixel_beside_a_filter_of_one_more_column() -> None:
+    """0 · ∞ is not a number, and the model itself has one: it runs."""
+    model = Own(lambda g: g.net.norm2(g.net.conv3(g.net.conv2(g.x))) + g.x)
+    model.act = nn.ReLU6()
+    model.conv1 = nn.Sequential(nn.ZeroPad2d((0, 1, 1, 0)), nn.Conv2d(3, 3, 2, groups=3))
+    model.norm1 = nn.Sequential(nn.ReLU6(), nn.Conv2d(3, 8, 3, stride=2, padding=1))
+    model.conv2, model.conv3 = nn.Identity(), nn.Conv2d(8, 8, 3, padding=1)
+    whole, batch = settle(Bypassed(model)), images(3)
+    forwards = folded(cut_at(whole, "block", batch))
+    assert convs(forwards)[0]._settings[1] == (1, 1)
+    batch[1, :, 7, 7] = torch.inf
+    with torch.no_grad():
+        own = whole(batch)
+        assert own.isfinite().all()
+        assert_near(forwards(batch), own)
+
+
 def written_around(g: Given) -> Tensor:
     """Maps are overwritten once zeros have been put around them."""
     wide = F.pad(g.x, (1, 1, 1, 1))
