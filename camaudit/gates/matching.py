@@ -34,7 +34,8 @@ def mismatches(policy: Policy, results: Mapping[str, Any], *, live: bool = False
     Settings that the policy leaves out are not compared, nor are those that change no figure
     (device, batch_size, …). More images than asked for are right up to `escalate`, more checks,
     explainers and properties always. A setting that cannot be compared is a mismatch, and so are
-    `targets` other than the top-1 and `pairs` of two classes. Of a `live` run nothing but the hash of its model's state is.
+    `targets` other than the top-1 and `pairs` of two classes. Of a `live` run nothing but the hash
+    of its model's state is.
     """
     if live:
         pins = {name: value for name, value in policy.pins.items() if name == _STATE}
