@@ -125,6 +125,8 @@ def command(settings: Json) -> str:
     given = ["camaudit", "run"]
     if settings["wall"] != "auto":
         given += ["--wall", settings["wall"]]
+    if settings["image_size"] not in (None, 224):
+        given += ["--image-size", str(settings["image_size"])]
     if settings["images"]:
         given += ["--images", Path(settings["images"]).name]
     for option in ("num_images", "perturbation_images"):

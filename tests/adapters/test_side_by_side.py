@@ -27,8 +27,8 @@ def results(shares: Mapping[str, Sequence[float | None]], **more: Any) -> dict[s
     return {
         "settings": {
             "wall": "auto", "images": "/somewhere/photos", "num_images": 6,
-            "perturbation_images": None, "methods": list(shares), "explainers": foreign,
-            "foreign": [{"explainer": name} for name in foreign], **more,
+            "perturbation_images": None, "image_size": 224, "methods": list(shares),
+            "explainers": foreign, "foreign": [{"explainer": name} for name in foreign], **more,
         },
         "subject": {
             "model": "a model", "weights": "random", "layer_shape": [8, 7, 7],
@@ -123,10 +123,10 @@ def test_the_page_carries_commands_tables_and_explanations() -> None:
     page = side_by_side.DOCS.read_text(encoding="utf-8")
     begin, end = (f"<!-- {side_by_side.PART}:{mark} -->" for mark in ("begin", "end"))
     block = page.split(begin)[1].split(end)[0]
-    assert len(re.findall(r"^### ", block, flags=re.MULTILINE)) == 2
+    assert len(re.findall(r"^### ", block, flags=re.MULTILINE)) == 3
     assert "$ camaudit run --images " in block
     assert "$ camaudit run --wall vgg16 " in block
-    assert block.count("| `hirescam` |") == block.count("| `scorecam` |") == 2
+    assert block.count("| `hirescam` |") == block.count("| `scorecam` |") == 3
     for method, *columns in re.findall(
         r"^\| `(.+?)` \|.*\|(.*)\|(.*)\|$", block, flags=re.MULTILINE
     ):
