@@ -96,14 +96,15 @@ def without_figures(table: str) -> str:
 
 
 def with_own(page: str, claims: Sequence[Claim], found: Sequence[Conformance]) -> str:
-    """The page with the last column of these claims' rows replaced."""
-    lines = page.splitlines(keepends=True)
+    """The page with the last column of these claims' rows replaced, in the table of claims."""
+    table, mark, rest = page.partition("<!-- claims:end -->")
+    lines = table.splitlines(keepends=True)
     for claim, result in zip(claims, found, strict=True):
         begin = f"| {claim.package} | `{claim.name}` | `{claim.method}` |"
         (place,) = (number for number, line in enumerate(lines) if line.startswith(begin))
         cells = lines[place].split(" | ")
         lines[place] = " | ".join([*cells[:-1], f"{_own(result)} |\n"])
-    return "".join(lines)
+    return "".join(lines) + mark + rest
 
 
 def _own(found: Conformance) -> str:
