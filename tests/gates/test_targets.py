@@ -108,4 +108,8 @@ def test_a_policy_speaks_of_the_top_1_class() -> None:
     (told,) = mismatches(policy(), several(asked="labels"))
     assert told.startswith("the run explains other classes than the top-1 (--targets labels)")
     assert mismatches(policy(), dead_zone_run()) == []
+    made = dead_zone_run()
+    made["settings"]["pairs"] = "different"
+    (told,) = mismatches(policy(), made)
+    assert told.startswith("the run stacks other pairs (--pairs different)")
     assert mismatches(policy(), several(), live=True) == []
