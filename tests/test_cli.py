@@ -25,6 +25,7 @@ from camaudit.errors import AuditError
 from camaudit.evaluation.protocols import PROTOCOLS, protocol
 from camaudit.methods import METHODS, STANDARD, method_names
 from camaudit.metrics.catalogue import METRICS
+from camaudit.store import STORE_NAME
 from tests.subjects import photograph
 
 Command = Callable[..., tuple[int, str, str]]
@@ -70,6 +71,7 @@ def test_a_run_writes_results_that_fit_the_schema_and_a_report(
     assert "Top-1" in out
     assert (tmp_path / "out" / "report.html").read_text().startswith("<!doctype html>")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        STORE_NAME,
         "report.html",
         "results.json",
     ]
@@ -231,7 +233,7 @@ def test_misuse_ends_in_one_clear_line_and_leaves_earlier_results_alone(
     assert "Traceback" not in stderr
     assert stdout == ""
     assert (out / "results.json").read_text() == "earlier"
-    assert [path.name for path in out.iterdir()] == ["results.json"]
+    assert {path.name for path in out.iterdir()} - {STORE_NAME} == {"results.json"}
     assert not (tmp_path / "owned").exists()
 
 
@@ -438,7 +440,8 @@ def test_a_failure_while_writing_keeps_the_earlier_pair(
     stage: str, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert command()[0] == 0
-    earlier = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    pair = ("results.json", "report.html")
+    earlier = {name: (tmp_path / "out" / name).read_bytes() for name in pair}
 
     def fail(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -450,7 +453,8 @@ def test_a_failure_while_writing_keeps_the_earlier_pair(
     code, _, err = command(seed=1)
     assert code == 130
     assert "Interrupted" in err
-    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == earlier
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in pair} == earlier
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*pair, STORE_NAME}
 
 
 @pytest.mark.parametrize("columns", ["40", "60"])

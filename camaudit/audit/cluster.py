@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +14,9 @@ from camaudit.errors import AuditError, MissingExtraError
 
 __all__ = ["Cluster"]
 
-_START = 300.0  # seconds for a worker to find a place in the cluster
+_START = 300.0  # seconds for a worker to find a place in the cluster, and to load its model
+_LOOK = 5.0  # seconds between two looks at those that have not
+_RESOURCES = {"num_cpus": "CPU", "num_gpus": "GPU"}  # as Ray asks for them, and as it counts them
 
 
 class Cluster:
@@ -45,13 +49,25 @@ class Cluster:
         self._order = ray.put(order)
         self._actors: dict[int, Any] = {}
         self._holding: dict[int, Batch] = {}
+        self._unborn: dict[int, float] = {}
         self._busy: dict[Any, int] = {}
+
+    def usable(self, lane: int) -> bool:
+        """Whether the lane has its actor, or the cluster room for one.
+
+        Where no actor is left, a place is waited for.
+        """
+        if lane in self._actors or not self._actors:
+            return True
+        left = self._ray.available_resources()
+        return all(left.get(_RESOURCES[name], 0) >= need for name, need in self._needs.items())
 
     def submit(self, lane: int, call: Call) -> None:
         """Send a call to the lane's actor, with the batch if that is a new one."""
         if lane not in self._actors:
             actor = self._ray.remote(Host).options(scheduling_strategy="SPREAD", **self._needs)
             self._actors[lane] = actor.remote(self._order, lane)
+            self._unborn[lane] = time.monotonic()
         host = self._actors[lane]
         if self._holding.get(lane) is not call.batch:
             host.hold.remote(call.batch)
@@ -59,14 +75,33 @@ class Cluster:
         self._busy[host.answer.remote(call.kind, call.method, call.part)] = lane
 
     def wait(self) -> Sequence[Answer]:
-        """What came of the calls; an actor or a node that is gone is an answer too."""
-        ready, _ = self._ray.wait(list(self._busy), num_returns=1, timeout=_START)
-        if not ready and not self._alive():
+        """What came of the calls; an actor or a node that is gone is an answer too.
+
+        So is one that found no place while others have.
+        """
+        while True:
+            ready, _ = self._ray.wait(list(self._busy), num_returns=1, timeout=_LOOK)
+            if ready:
+                return [self._answer(reference) for reference in ready]
+            for reference, lane in list(self._busy.items()):
+                if time.monotonic() - self._unborn.get(lane, math.inf) > _START:
+                    return [self._unplaced(reference, lane)]
+
+    def _unplaced(self, reference: Any, lane: int) -> Answer:
+        """An actor for which there was no room for too long. Raises where none has one."""
+        if len(self._unborn) == len(self._actors):
             raise AuditError(
                 f"no worker found a place in the cluster in {_START:.0f} s: each needs "
                 f"{self._needs}, the cluster has {self._ray.available_resources()} left"
             )
-        return [self._answer(reference) for reference in ready]
+        del self._busy[reference]
+        self._ray.kill(self._actors[lane])
+        return self._gone(lane, "it found no place in the cluster")
+
+    def _gone(self, lane: int, why: str) -> Answer:
+        for known in (self._actors, self._holding, self._unborn):
+            known.pop(lane, None)
+        return Answer(lane, lost=why)
 
     def close(self) -> None:
         """End the actors, and the cluster or the connection to it if it was made here."""
@@ -80,30 +115,18 @@ class Cluster:
         lane = self._busy.pop(reference)
         errors = self._ray.exceptions
         try:
-            return Answer(lane, self._ray.get(reference))
+            answer = Answer(lane, self._ray.get(reference))
         except (errors.RayActorError, errors.ObjectLostError, errors.WorkerCrashedError) as error:
-            cause = getattr(error, "cause", None)
-            if isinstance(error, errors.ActorDiedError) and _raised(error):
-                raise unwrapped(cause or error) from error
-            self._actors.pop(lane, None)
-            self._holding.pop(lane, None)
-            return Answer(lane, lost=str(error).strip().splitlines()[0])
+            if "creation task" in str(error):  # it could not be built
+                raise unwrapped(getattr(error, "cause", None) or error) from error
+            return self._gone(lane, str(error).strip().splitlines()[0])
         except errors.RayTaskError as error:
             raise unwrapped(error.cause) from error
+        self._unborn.pop(lane, None)
+        return answer
 
     def _room(self) -> int:
         """How many actors the cluster's resources hold."""
         has = self._ray.cluster_resources()
-        names = {"num_cpus": "CPU", "num_gpus": "GPU"}
-        return max(1, min(int(has.get(names[k], 0) // n) for k, n in self._needs.items()))
-
-    def _alive(self) -> bool:
-        """Whether any actor of ours has begun."""
-        from ray.util.state import list_actors
-
-        return any(actor.state == "ALIVE" for actor in list_actors())
-
-
-def _raised(error: BaseException) -> bool:
-    """Whether an actor died because it could not be built."""
-    return "creation task" in str(error)
+        fit = [int(has.get(_RESOURCES[name], 0) // need) for name, need in self._needs.items()]
+        return max(1, min(fit))

@@ -50,12 +50,16 @@ def drive(executor: Executor, jobs: Iterator[Job]) -> None:
             call = job.steps.send(value)
         except StopIteration:
             return
-        lane = free.pop()
+        lane = next(lane for lane in free if executor.usable(lane))
+        free.remove(lane)
         running[lane] = job
         executor.submit(lane, call)
 
     while True:
-        while free and (job := lost.pop() if lost else next(jobs, None)) is not None:
+        while any(map(executor.usable, free)):
+            job = lost.pop() if lost else next(jobs, None)
+            if job is None:
+                break
             advance(job, None)
         if not running:
             return

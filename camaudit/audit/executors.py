@@ -39,6 +39,9 @@ class Executor(Protocol):
     def lanes(self) -> int:
         """How many calls can be at work together."""
 
+    def usable(self, lane: int) -> bool:
+        """Whether a free lane can take a call: one that was lost may have no place any more."""
+
     def submit(self, lane: int, call: Call) -> None:
         """Give a call to a free lane."""
 
@@ -57,6 +60,10 @@ class Serial:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._call: Call | None = None
+
+    def usable(self, lane: int) -> bool:  # noqa: ARG002 - there is one
+        """Always."""
+        return True
 
     def submit(self, lane: int, call: Call) -> None:  # noqa: ARG002 - there is one
         """Note the call."""

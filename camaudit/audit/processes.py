@@ -30,6 +30,10 @@ class Processes:
         self._holding: dict[int, Batch] = {}
         self._busy: set[int] = set()
 
+    def usable(self, lane: int) -> bool:  # noqa: ARG002 - all are alike
+        """Always: a process that is gone is started again."""
+        return True
+
     def submit(self, lane: int, call: Call) -> None:
         """Send a call to the lane's process, with the batch if that is a new one."""
         if lane not in self._running:

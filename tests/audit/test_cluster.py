@@ -59,10 +59,10 @@ def test_a_node_that_is_removed_costs_only_what_was_at_work(
 
     monkeypatch.setattr(Cluster, "wait", wait)
     found = run_audit(settings, place=Place("ray", workers=2))
-    assert answers[0] > 5
+    assert len(nodes.worker_nodes) == 1
     assert plain(found) == expected
 
 
 def test_a_cluster_that_is_not_there_is_said(settings: Settings) -> None:
-    with pytest.raises(AuditError, match="no Ray cluster at 127.0.0.1:1"):
+    with pytest.raises(AuditError, match=r"no Ray cluster at 127\.0\.0\.1:1"):
         run_audit(settings, place=Place("ray", address="127.0.0.1:1"))

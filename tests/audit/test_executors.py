@@ -37,6 +37,9 @@ class Lanes:
         self.count = 0
         self.calls: list[tuple[int, Call]] = []
 
+    def usable(self, lane: int) -> bool:
+        return lane < self.lanes
+
     def submit(self, lane: int, call: Call) -> None:
         assert lane not in {other for other, _ in self.calls}
         self.calls.append((lane, call))

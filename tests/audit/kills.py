@@ -1,0 +1,174 @@
+"""Random SIGKILLs over runs of several hundred cells: nothing lost, nothing twice, results equal.
+
+`python -m tests.audit.kills --kills 500` kills the process that runs; `--what worker` kills the
+worker processes of one that goes on, `--what ray` those of a Ray cluster. Every run that comes to
+its end is compared with an undisturbed one, and the next begins in a new folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from camaudit.audit.placing import Place
+from camaudit.audit.run import run_audit
+from camaudit.audit.settings import Settings
+from camaudit.store import open_store
+from tests.subjects import FACTORY
+
+METHODS = ("gradcam", "gradcam++", "hirescam", "layercam", "scorecam", "random")
+IMAGES, COSTLY = 60, 20
+CELLS = 5 * IMAGES + COSTLY
+
+
+def prepared(folder: Path) -> Settings:
+    """A small network and photographs of noise."""
+    (folder / "subject.py").write_text(FACTORY)
+    (folder / "photographs").mkdir()
+    draw = np.random.default_rng(0)
+    for number in range(IMAGES):
+        pixels = draw.integers(0, 255, (72, 72, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "photographs" / f"{number:02d}.png")
+    return Settings(
+        model=f"{folder / 'subject.py'}:build", methods=METHODS, images=folder / "photographs",
+        wall="split", layer="0", image_size=64, live_rows=4, num_images=IMAGES,
+        perturbation_images=COSTLY, batch_size=6, preprocess="0.5/0.5",
+    )  # fmt: skip
+
+
+def text(found: Any) -> str:
+    """All results but timings."""
+    plain = found.results.to_dict()
+    del plain["timing"]
+    return json.dumps(plain, sort_keys=True)
+
+
+def kept(folder: Path) -> set[str]:
+    """The keys of the cells that are there."""
+    with open_store(folder) as store:
+        assert not store.notes, store.notes
+        cells = [one for run in store.runs() for one in store.members(run.number)]
+    return {one.key for one in cells if one.check == "dead-zone"}
+
+
+def processes(settings: Settings, root: Path, kills: int, draw: np.random.Generator) -> None:
+    """Kill whole runs: each is a fork of this process, which has everything loaded."""
+    started = time.monotonic()
+    expected = text(run_audit(settings, records=root / "undisturbed"))
+    whole = time.monotonic() - started
+    done, finished, attempt = 0, 0, 0
+    folder, before = root / "run-0", set[str]()
+    while done < kills:
+        attempt += 1
+        child = os.fork()
+        if child == 0:
+            found = run_audit(settings, records=folder)
+            (folder / "text.json").write_text(text(found))
+            (folder / "computed").write_text(str(found.results.timing["cells"]["computed"]))
+            os._exit(0)
+        time.sleep(float(draw.uniform(0, whole / 3)))
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        done += os.WIFSIGNALED(status)
+        if (folder / "records.sqlite").exists():
+            after = kept(folder)
+            assert before <= after, "cells were lost"
+            before = after
+        if os.WIFEXITED(status):
+            assert os.WEXITSTATUS(status) == 0
+            assert (folder / "text.json").read_text() == expected, f"{folder} differs"
+            assert len(before) == CELLS
+            finished += 1
+            folder, before = root / f"run-{finished}", set()
+        if attempt % 50 == 0:
+            print(f"{done} kills, {finished} runs came to their end", flush=True)
+    final = run_audit(settings, records=folder)
+    assert text(final) == expected
+    assert final.results.timing["cells"] == {"found": len(before), "computed": CELLS - len(before)}
+    print(f"{done} kills of whole runs, {finished + 1} runs of {CELLS} cells, all equal")
+
+
+def workers(
+    settings: Settings, root: Path, kills: int, draw: np.random.Generator, ray: bool
+) -> None:
+    """Kill workers of runs that go on."""
+    expected = text(run_audit(settings))
+    done, runs = 0, 0
+    place = Place("ray" if ray else "processes", 2)
+    while done < kills:
+        ended = threading.Event()
+        counted = [0]
+
+        def kill(
+            ended: threading.Event = ended, counted: list[int] = counted, left: int = kills - done
+        ) -> None:
+            while not ended.wait(float(draw.uniform(0.5, 6))) and counted[0] < left:
+                victims = _workers(ray)
+                if victims:
+                    os.kill(int(draw.choice(victims)), signal.SIGKILL)
+                    counted[0] += 1
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        try:
+            found = run_audit(settings, records=root / f"run-{runs}", place=place)
+        finally:
+            ended.set()
+            killer.join()
+        runs += 1
+        done += counted[0]
+        assert text(found) == expected
+        assert found.results.timing["cells"] == {"found": 0, "computed": CELLS}
+        assert len(kept(root / f"run-{runs - 1}")) == CELLS
+        print(f"{done} kills, {runs} runs came to their end", flush=True)
+    kind = "Ray workers" if ray else "worker processes"
+    print(
+        f"{done} kills of {kind}, {runs} runs of {CELLS} cells, all equal, nothing computed twice"
+    )
+
+
+def _workers(ray: bool) -> list[int]:
+    """Processes that answer for this one."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            told = path.read_bytes()
+            parent = (path.parent / "stat").read_text().rpartition(")")[2].split()[1]
+        except OSError:
+            continue
+        ours = int(parent) == os.getpid() and b"spawn_main" in told
+        if (b"ray::Host" in told) if ray else ours:
+            found.append(int(path.parent.name))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--what", choices=["run", "worker", "ray"], default="run")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    draw = np.random.default_rng(given.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = prepared(Path(folder))
+        if given.what == "run":
+            processes(settings, Path(folder), given.kills, draw)
+        else:
+            workers(settings, Path(folder), given.kills, draw, given.what == "ray")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
