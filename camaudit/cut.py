@@ -1,5 +1,8 @@
 """A classifier cut in two at one layer: the trunk (image → maps) and the head (maps → logits).
 
+Of a layer that returns tokens the patch tokens are the maps, and the prefix tokens (a class token,
+registers) are the *rest* of each image, which the head reads too (:mod:`camaudit.tokens`).
+
 The cut works on any `nn.Module` that runs eagerly, without tracing its Python code. The trunk is
 the model stopped right after the layer. The head is the model *replayed*: every module call that
 finished before the layer returns what it returned once on an example image, the layer returns
@@ -11,6 +14,7 @@ the logits on a second image, because detached tensors and kept state leave no t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -32,6 +36,7 @@ from camaudit.sites import (
     traced_site,
     visits_of,
 )
+from camaudit.tokens import Grid, grid_of, grid_size
 
 __all__ = [
     "Cut",
@@ -40,22 +45,26 @@ __all__ = [
     "answering",
     "cut_at",
     "default_layer",
+    "looked_at",
     "stages_of",
 ]
 
 
 def default_layer(model: nn.Module, example: Tensor) -> str:
-    """The last layer that still is a map (h·w > 1) and the only path to the logits.
+    """The last layer that still is a map or a token grid (h·w > 1) and the only path to the logits.
 
-    Pooling and dropout layers are passed over: their input is the map that one wants to see.
-    Raises :class:`LayerError` where there is none.
+    Pooling and dropout layers are passed over: their input is the map that one wants to see. So
+    are layers whose patch tokens nothing reads any more: where a class token is all that the head
+    takes of the last block, it is the block before. Raises :class:`LayerError` where there is none.
     """
-    for label, _ in reversed(maps_of(visits_of(model, example))):
-        if _divides(model, label, example):
+    visits, pixels = visits_of(model, example), _pixels(example)
+    for label, place in reversed(maps_of(visits)):
+        size = grid_size(visits, place, pixels)
+        if size and math.prod(size) > 1 and _divides(model, label, example):
             return label
     raise LayerError(
-        "no layer of the model gives an N×K×h×w map through which everything passes: "
-        "name the target layer"
+        "no layer of the model gives an N×K×h×w map, or tokens of a grid, through which "
+        "everything passes: name the target layer"
     )
 
 
@@ -67,12 +76,13 @@ def stages_of(model: nn.Module, layer: str, example: Tensor) -> list[str]:
     :func:`default_layer`. Raises :class:`LayerError` for an unknown layer.
     """
     site, visits = find_site(model, layer, example), visits_of(model, example)
-    place = site.place(visits)
-    names: dict[tuple[int, ...], str] = {}
-    for label, visit in reversed(maps_of(visits, place)):
-        size = (visit.shape or ())[2:]
-        larger = visit.cells > visits[place].cells
-        if larger and size not in names and _divides(model, label, example):
+    place, pixels = site.place(visits), _pixels(example)
+    own = math.prod(grid_size(visits, place, pixels) or (0,))
+    names: dict[tuple[int, int], str] = {}
+    for label, earlier in reversed(maps_of(visits, place)):
+        size = grid_size(visits, earlier, pixels)
+        larger = size is not None and math.prod(size) > max(own, 1)
+        if size and larger and size not in names and _divides(model, label, example):
             names[size] = label
     return [*reversed(names.values()), site.label]
 
@@ -80,14 +90,17 @@ def stages_of(model: nn.Module, layer: str, example: Tensor) -> list[str]:
 class Trunk(nn.Module):
     """The model up to and including a layer.
 
-    `forward(images (N×C×H×W)) → activations (N×K×h×w)`; nothing after the layer runs.
+    `forward(images (N×C×H×W)) → activations (N×K×h×w)`; nothing after the layer runs. `grid` says
+    how they lie in the layer's own output. See :func:`looked_at` for the rest of a token grid.
     """
 
-    def __init__(self, model: nn.Module, site: Site) -> None:
+    def __init__(self, model: nn.Module, site: Site, grid: Grid | None = None) -> None:
         super().__init__()
         self.model = model
         self._site = (site,)
+        self.grid = grid or Grid()
         self.mutates_images = False
+        self.rests: list[Tensor | None] | None = None
 
     @property
     def site(self) -> Site:
@@ -95,6 +108,13 @@ class Trunk(nn.Module):
         return self._site[0]
 
     def forward(self, images: Tensor) -> Tensor:
+        activations, rest = self.grid.split(self.output(images), images.shape[-2:])
+        if self.rests is not None:
+            self.rests.append(rest)
+        return activations
+
+    def output(self, images: Tensor) -> Tensor:
+        """The layer's own output: a map, or tokens with their prefix."""
         site = self.site
         calls = 0
 
@@ -110,50 +130,82 @@ class Trunk(nn.Module):
         except Reached as reached:
             if reached.owner is not hook:
                 raise
-            return _require_map(reached.output, site)
+            return _require_cells(reached.output, site)
         finally:
             handle.remove()
         raise LayerError(f"layer {site.label!r} did not run on a {tuple(images.shape)} input")
+
+
+def looked_at(
+    trunk: nn.Module, images: Tensor, call: Callable[[Tensor], Tensor] | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """What `trunk` gives of images: activations, and the rest of a token grid.
+
+    The rest (N×p×K) is None where the layer has no prefix tokens. `call` is another function of
+    the trunk than its own call, which hooks see.
+    """
+    call = call or trunk
+    if not hasattr(trunk, "rests"):
+        return call(images), None
+    before, trunk.rests = trunk.rests, []  # type: ignore[assignment]
+    try:
+        activations = call(images)
+        rest: Tensor | None = trunk.rests[-1] if trunk.rests else None
+    finally:
+        trunk.rests = before
+    return activations, rest
 
 
 class Head(nn.Module):
     """The model after a layer, replayed: `forward(activations (M×K×h×w)) → logits (M×C)`.
 
     `finished` are the module calls that ended before the layer, with what they returned on
-    `example` (1×C×H×W). Their values never reach the logits, which :func:`cut_at` checks.
+    `example` (1×C×H×W). Their values never reach the logits, which :func:`cut_at` checks. Where
+    the layer has prefix tokens, `rest` (M×p×K) are those of each image.
     """
 
     def __init__(
-        self, model: nn.Module, site: Site, example: Tensor, finished: list[tuple[nn.Module, Any]]
+        self,
+        model: nn.Module,
+        site: Site,
+        example: Tensor,
+        finished: list[tuple[nn.Module, Any]],
+        grid: Grid | None = None,
     ) -> None:
         super().__init__()
         self._model = (model,)  # in a tuple: the trunk registers it, once
         self._site = site
         self._example = (example,)
         self._finished = finished
+        self.grid = grid or Grid()
         self.mutates_images = False
         self.mutates_input = False
 
-    def forward(self, activations: Tensor) -> Tensor:
+    def forward(self, activations: Tensor, rest: Tensor | None = None) -> Tensor:
         example = self._example[0].to(activations)
         images = example.expand(len(activations), *example.shape[1:])
         images = images.clone() if self.mutates_images else images
-        given = activations.clone() if self.mutates_input else activations
-        return self.replay(images, given, self._finished)
+        given = self.grid.join(activations, rest)
+        given = given.clone() if self.mutates_input else given
+        finished = self._finished
+        if self.grid.layout == "tokens":  # code between the modules may count the images
+            finished = [(done, _repeated(value, len(given))) for done, value in finished]
+        return self.replay(images, given, finished)
 
     def replay(
-        self, images: Tensor, activations: Tensor, finished: list[tuple[nn.Module, Any]]
+        self, images: Tensor, output: Tensor, finished: list[tuple[nn.Module, Any]]
     ) -> Tensor:
         """The model on `images` with `finished` and the layer's own output put in place."""
-        with answering([*finished, (self._site.module, activations)]):
+        with answering([*finished, (self._site.module, output)]):
             logits = self._model[0](images)
-        return _require_logits(logits, len(activations))
+        return _require_logits(logits, len(output))
 
 
 class Cut(nn.Module):
     """A model as `head(trunk(images))`.
 
-    `read(activations)` gives logits from the layer's output, `logits(images)` from the image.
+    `read(activations)` gives logits from the layer's output, `logits(images)` from the image. Where
+    the layer's tokens have a prefix, `look(images)` gives it too, and `read` needs it.
     """
 
     def __init__(self, trunk: Trunk, head: Head, *, layer: str) -> None:
@@ -165,12 +217,16 @@ class Cut(nn.Module):
         self._names: Recent[list[str]] = Recent()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.read(self.trunk(images))
+        return self.read(*self.look(images))
 
     @property
     def link(self) -> Link:
         """What turns the model's logits into probabilities."""
         return link_of(self.trunk.model)
+
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Activations (N×K×h×w) and rest (N×p×K, None without prefix tokens) of images."""
+        return looked_at(self.trunk, images)
 
     def agrees_with_model(self, images: Tensor, logits: Tensor) -> bool:
         """Whether the whole model gives `logits` (N×C) on `images` too, to rounding.
@@ -183,9 +239,9 @@ class Cut(nn.Module):
         allowed = 2e-2 if logits.dtype in (torch.float16, torch.bfloat16) else 1e-3
         return bool((whole - logits).abs().max() <= allowed * whole.abs().max())
 
-    def read(self, activations: Tensor) -> Tensor:
-        """Logits (M×C) of activations (M×K×h×w)."""
-        logits: Tensor = self.head(activations)
+    def read(self, activations: Tensor, rest: Tensor | None = None) -> Tensor:
+        """Logits (M×C) of activations (M×K×h×w), and of the rest (M×p×K) of a token grid."""
+        logits: Tensor = self.head(activations) if rest is None else self.head(activations, rest)
         return logits
 
     def logits(self, images: Tensor) -> Tensor:
@@ -217,35 +273,70 @@ def cut_at(model: nn.Module, layer: str, example: Tensor) -> Cut:
     example: one image (1×C×H×W) of the size that will be used; its values do not matter.
 
     Raises :class:`ModelError` (training mode, output that is no N×C tensor) and
-    :class:`LayerError` (unknown layer, no N×K×h×w output, not the only path to the logits).
+    :class:`LayerError` (unknown layer, neither a map nor a token grid, not the only path to the
+    logits, patch tokens that nothing reads).
     """
+    try:
+        return _cut(model, layer, example)
+    except _TokensError as refused:
+        raise LayerError(f"{refused}{_advice(model, example)}") from None
+
+
+class _TokensError(LayerError):
+    """A layer of tokens that is refused; :func:`cut_at` says which one to name instead."""
+
+
+def _cut(model: nn.Module, layer: str, example: Tensor) -> Cut:
     example = example[:1].detach()
     image, other = example.clone(), _other_image(example)
     site, tracer, logits = traced_site(model, layer, image)
     expected = [_require_logits(logits, 1)]
-    trunk = Trunk(model, site)
+    output = _require_cells(tracer.at_watch, site)
+    visits = tracer.visits
+    grid = grid_of(visits, site.place(visits), _pixels(example), site.label)
+    trunk = Trunk(model, site, grid)
     trunk.mutates_images = image._version > 0
-    activations = _require_map(tracer.at_watch, site)
-    _require_channels_first(trunk, activations, example)
-    logits, other_maps = _watched(model, site, other)
+    if grid.layout == "maps" and _has_channels_last(trunk, output, example):
+        grid = trunk.grid = Grid("channels last")
+    logits, other_output = _watched(model, site, other)
     expected.append(_require_logits(logits, 1))
-    head = Head(model, site, example, tracer.before_watch)
+    head = Head(model, site, example, tracer.before_watch, grid)
     head.mutates_images = trunk.mutates_images
-    _check_only_path(head, site, example, activations, tracer.before_watch)
-    _check_replay(head, [activations, other_maps], expected)
+    _check_only_path(head, site, example, output, tracer.before_watch)
+    _check_replay(head, [output, other_output], expected, _pixels(example))
+    if grid.prefix and not _reads_patches(head, output, _pixels(example)):
+        raise _TokensError(
+            f"the logits do not depend on the patch tokens of layer {site.label!r}: after it only "
+            f"the {grid.prefix} prefix token(s) are read, so that every map would be empty"
+        )
     return Cut(trunk, head, layer=site.label).eval()
+
+
+def _advice(model: nn.Module, example: Tensor) -> str:
+    """Which layer of the model can be looked at, to end an error with."""
+    try:
+        return f"; name {default_layer(model, example)!r}, or a layer before it"
+    except LayerError:
+        return "; no layer of this model has patch tokens through which everything passes"
+
+
+def _reads_patches(head: Head, output: Tensor, pixels: tuple[int, int]) -> bool:
+    """Whether NaN in the patch tokens reaches the logits, also by way of weights that are 0."""
+    activations, rest = head.grid.split(output, pixels)
+    with torch.no_grad():
+        return bool(head(torch.full_like(activations, torch.nan), rest).isnan().any())
 
 
 def _watched(model: nn.Module, site: Site, image: Tensor) -> tuple[Any, Tensor]:
     """The model's output on an image and the layer's, from one pass."""
-    maps: list[Tensor] = []
+    found: list[Tensor] = []
     calls = 0
 
     def keep(_module: nn.Module, _args: Any, output: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == site.call:
-            maps.append(_require_map(output, site).clone())
+            found.append(_require_cells(output, site).clone())
 
     handle = site.module.register_forward_hook(keep)
     try:
@@ -253,9 +344,9 @@ def _watched(model: nn.Module, site: Site, image: Tensor) -> tuple[Any, Tensor]:
             logits = model(image)
     finally:
         handle.remove()
-    if not maps:
+    if not found:
         raise LayerError(f"layer {site.label!r} did not run on a {tuple(image.shape)} input")
-    return logits, maps[0]
+    return logits, found[0]
 
 
 @contextmanager
@@ -290,7 +381,7 @@ def _check_only_path(
     head: Head,
     site: Site,
     example: Tensor,
-    activations: Tensor,
+    output: Tensor,
     finished: list[tuple[nn.Module, Any]],
 ) -> None:
     """Refuse a layer with a path around it: the logits must depend on its output alone."""
@@ -306,7 +397,7 @@ def _check_only_path(
     with torch.enable_grad():
         copies = [(module, map_tensors(leaf, value)) for module, value in finished]
         image = leaf(example)
-        maps = activations.detach().clone().requires_grad_(True)
+        maps = output.detach().clone().requires_grad_(True)
         logits = _replayed(partial(head.replay, image, maps.clone(), copies))
         total = logits.sum()
     if not logits.requires_grad:
@@ -322,22 +413,28 @@ def _check_only_path(
     if to_maps is None:
         raise LayerError(f"the logits do not depend on layer {site.label!r} at all")
     if any(gradient is not None for gradient in around):
+        why = (
+            f"layer {site.label!r} is not the only path from the image to the logits (a skip "
+            "connection leads around it), so nothing can be said of what it hides"
+        )
+        if head.grid.prefix:  # its block may be the last, whose patch tokens nothing reads
+            raise _TokensError(why)
         parent = site.name.rpartition(".")[0]
         hint = f"its enclosing block {parent!r}" if parent else "a later layer"
-        raise LayerError(
-            f"layer {site.label!r} is not the only path from the image to the logits (a skip "
-            f"connection leads around it), so nothing can be said of what it hides: try {hint}"
-        )
+        raise LayerError(f"{why}: try {hint}")
 
 
-def _check_replay(head: Head, maps: list[Tensor], expected: list[Tensor]) -> None:
+def _check_replay(
+    head: Head, outputs: list[Tensor], expected: list[Tensor], pixels: tuple[int, int]
+) -> None:
     """The replayed head must give the model's logits; notes whether it writes into its input."""
     with torch.no_grad():
-        given = maps[0].clone()
-        logits = _replayed(partial(head, given))
-        head.mutates_input = given._version > 0
-        others = [_replayed(partial(head, A)) for A in maps[1:]]
-        _replayed(partial(head, maps[0].repeat(2, 1, 1, 1)))
+        given = [head.grid.split(output.clone(), pixels) for output in outputs]
+        logits = _replayed(partial(head, *given[0]))
+        head.mutates_input = given[0][0]._version > 0
+        others = [_replayed(partial(head, *each)) for each in given[1:]]
+        twice = head.grid.split(torch.cat([outputs[0]] * 2), pixels)
+        _replayed(partial(head, *twice))
     for found, wanted in zip([logits, *others], expected, strict=True):
         if not torch.allclose(found, wanted, rtol=1e-4, atol=1e-5, equal_nan=True):
             raise LayerError(
@@ -361,7 +458,7 @@ def _replayed(replay: Callable[[], Tensor]) -> Tensor:
 def _divides(model: nn.Module, layer: str, example: Tensor) -> bool:
     """Whether :func:`cut_at` accepts the layer."""
     try:
-        cut_at(model, layer, example)
+        _cut(model, layer, example)
     except LayerError:
         return False
     return True
@@ -373,34 +470,47 @@ def _other_image(example: Tensor) -> Tensor:
     return torch.randn(example.shape, generator=generator, dtype=torch.float64).to(example)
 
 
-def _require_map(output: Any, site: Site) -> Tensor:
+def _pixels(example: Tensor) -> tuple[int, int]:
+    return int(example.shape[-2]), int(example.shape[-1])
+
+
+def _repeated(value: Any, images: int) -> Any:
+    """What one image left behind, as though `images` of them had."""
+
+    def repeat(tensor: Tensor) -> Tensor:
+        one = tensor.ndim > 0 and tensor.shape[0] == 1
+        return tensor.expand(images, *tensor.shape[1:]) if one else tensor
+
+    return map_tensors(repeat, value)
+
+
+def _require_cells(output: Any, site: Site) -> Tensor:
     if not isinstance(output, Tensor):
         raise LayerError(
             f"layer {site.label!r} returns a {type(output).__name__}; expected one N×K×h×w tensor"
         )
-    if output.ndim != 4:
+    if output.ndim not in (3, 4):
         raise LayerError(
             f"layer {site.label!r} returns shape {tuple(output.shape)}; expected N×K×h×w "
-            "(a layer before the maps are pooled or flattened)"
+            "(a layer before the maps are pooled or flattened), or N×T×K tokens"
         )
     return output
 
 
-def _require_channels_first(trunk: Trunk, activations: Tensor, example: Tensor) -> None:
-    """Refuse a map N×h×w×K: of a square image it looks like n×n×K, and h follows the image's."""
-    _, first, second, last = activations.shape
+def _has_channels_last(trunk: Trunk, output: Tensor, example: Tensor) -> bool:
+    """Whether a map is N×h×w×K: of a square image it looks like n×n×K, and h follows the image's.
+
+    Images of one size alone cannot tell: n×n×K may be K' = n channels of n×K cells.
+    """
+    _, first, second, last = output.shape
     if example.shape[-2] != example.shape[-1] or not first == second != last:
-        return
+        return False
     try:
         with torch.no_grad():
-            channels = trunk(example[:, :, : example.shape[2] // 2]).shape[1]
+            rows = trunk.output(example[:, :, : example.shape[2] // 2]).shape[1]
     except (RuntimeError, ValueError, AssertionError, LayerError):
-        return  # images of one size alone: n×n×K may be K' = n channels of n×K cells
-    if channels != first:
-        raise LayerError(
-            f"layer {trunk.site.label!r} returns shape {tuple(activations.shape)}, a map with its "
-            "channels last; expected N×K×h×w: name a layer whose output has its channels first"
-        )
+        return False
+    return rows != first
 
 
 def _require_logits(output: Any, images: int) -> Tensor:

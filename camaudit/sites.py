@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import difflib
-import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,11 +71,6 @@ class Visit:
     module: nn.Module
     call: int
     shape: tuple[int, ...] | None
-
-    @property
-    def cells(self) -> int:
-        """h·w of an N×K×h×w map, 0 for anything else."""
-        return math.prod(self.shape[2:]) if self.shape is not None and len(self.shape) == 4 else 0
 
 
 class Tracer:
@@ -242,13 +236,16 @@ def require_earlier(model: nn.Module, layer: str, target: Site, example: Tensor)
     return site
 
 
-def maps_of(visits: list[Visit], stop: int | None = None) -> list[tuple[str, Visit]]:
-    """Labels of the visits before `stop` that gave a map of several cells and are no pooling."""
+def maps_of(visits: list[Visit], stop: int | None = None) -> list[tuple[str, int]]:
+    """Labels and places of the visits before `stop` that gave cells and are no pooling."""
     runs = Counter(visit.name for visit in visits)
     return [
-        (Site(visit.name, visit.module, visit.call, runs[visit.name]).label, visit)
-        for visit in visits[:stop]
-        if visit.name and visit.cells > 1 and not isinstance(visit.module, _PASSED_OVER)
+        (Site(visit.name, visit.module, visit.call, runs[visit.name]).label, place)
+        for place, visit in enumerate(visits[:stop])
+        if visit.name
+        and visit.shape
+        and len(visit.shape) in (3, 4)
+        and not isinstance(visit.module, _PASSED_OVER)
     ]
 
 

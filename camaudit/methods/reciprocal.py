@@ -81,7 +81,7 @@ def _cell_scores(capture: Capture, row: int, beside: float, *, subtract: bool) -
         kept = down[cells // w][:, :, None] * across[cells % w][:, None, :]
         kept = torch.cat([kept, torch.zeros_like(kept[:1])])  # nothing at all comes last
         features = A * kept[:, None]
-        scored = capture.score(capture.head(features), row)
+        scored = capture.score(capture.read(features, row), row)
         if subtract:
             # equal rows of one product may differ in their last bits: none has exactly 0 of it
             any_left = (features[:-1] != 0).flatten(1).any(dim=1)
