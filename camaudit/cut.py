@@ -29,10 +29,12 @@ from camaudit.recent import Recent
 from camaudit.sites import (
     Reached,
     Site,
+    Tracer,
     find_site,
     map_tensors,
     maps_of,
     require_earlier,
+    settings_kept,
     traced_site,
     visits_of,
 )
@@ -46,6 +48,7 @@ __all__ = [
     "cut_at",
     "default_layer",
     "looked_at",
+    "part_after",
     "stages_of",
 ]
 
@@ -54,14 +57,21 @@ def default_layer(model: nn.Module, example: Tensor) -> str:
     """The last layer that still is a map or a token grid (h·w > 1) and the only path to the logits.
 
     Pooling and dropout layers are passed over: their input is the map that one wants to see. So
-    are layers whose patch tokens nothing reads any more: where a class token is all that the head
-    takes of the last block, it is the block before. Raises :class:`LayerError` where there is none.
+    are layers whose patch tokens nothing reads any more, as in the last block of a transformer
+    where a class token is all that the head takes, and layers whose tokens are read through a
+    normalisation alone, as in the block before, if there is another: `Σ_k G_k A_k` is 0 there.
+    Raises :class:`LayerError` where there is none.
     """
     visits, pixels = visits_of(model, example), _pixels(example)
+    fallback = None
     for label, place in reversed(maps_of(visits)):
         size = grid_size(visits, place, pixels)
-        if size and math.prod(size) > 1 and _divides(model, label, example):
+        found = _divided(model, label, example) if size and math.prod(size) > 1 else None
+        if found is not None and not _reads_directions(found, example):
             return label
+        fallback = fallback or (found and label)
+    if fallback is not None:
+        return fallback
     raise LayerError(
         "no layer of the model gives an N×K×h×w map, or tokens of a grid, through which "
         "everything passes: name the target layer"
@@ -82,7 +92,7 @@ def stages_of(model: nn.Module, layer: str, example: Tensor) -> list[str]:
     for label, earlier in reversed(maps_of(visits, place)):
         size = grid_size(visits, earlier, pixels)
         larger = size is not None and math.prod(size) > max(own, 1)
-        if size and larger and size not in names and _divides(model, label, example):
+        if size and larger and size not in names and _divided(model, label, example):
             names[size] = label
     return [*reversed(names.values()), site.label]
 
@@ -182,11 +192,14 @@ class Head(nn.Module):
         self.mutates_input = False
 
     def forward(self, activations: Tensor, rest: Tensor | None = None) -> Tensor:
-        example = self._example[0].to(activations)
-        images = example.expand(len(activations), *example.shape[1:])
+        return self.resume(self.grid.join(activations, rest))
+
+    def resume(self, output: Tensor) -> Tensor:
+        """Logits (M×C) of the layer's own output: maps, or tokens with their prefix."""
+        example = self._example[0].to(output)
+        images = example.expand(len(output), *example.shape[1:])
         images = images.clone() if self.mutates_images else images
-        given = self.grid.join(activations, rest)
-        given = given.clone() if self.mutates_input else given
+        given = output.clone() if self.mutates_input else output
         finished = self._finished
         if self.grid.layout == "tokens":  # code between the modules may count the images
             finished = [(done, _repeated(value, len(given))) for done, value in finished]
@@ -224,9 +237,27 @@ class Cut(nn.Module):
         """What turns the model's logits into probabilities."""
         return link_of(self.trunk.model)
 
+    @property
+    def grid(self) -> Grid:
+        """How the layer lays out its cells."""
+        return self.trunk.grid
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that is cut."""
+        return self.trunk.model
+
     def look(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Activations (N×K×h×w) and rest (N×p×K, None without prefix tokens) of images."""
         return looked_at(self.trunk, images)
+
+    def whole(self, images: Tensor) -> Tensor:
+        """Logits (N×C) by a pass of the uncut model, in which every layer runs."""
+        return _require_logits(self.model(images.clone()), len(images))
+
+    def after(self, block: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+        """Logits (M×C) of the tokens (M×T×K) that `block` returns, see :func:`part_after`."""
+        return part_after(self.model, block, example, self.grid)
 
     def agrees_with_model(self, images: Tensor, logits: Tensor) -> bool:
         """Whether the whole model gives `logits` (N×C) on `images` too, to rounding.
@@ -325,6 +356,35 @@ def _reads_patches(head: Head, output: Tensor, pixels: tuple[int, int]) -> bool:
     activations, rest = head.grid.split(output, pixels)
     with torch.no_grad():
         return bool(head(torch.full_like(activations, torch.nan), rest).isnan().any())
+
+
+def part_after(
+    model: nn.Module, block: nn.Module, example: Tensor, grid: Grid
+) -> Callable[[Tensor], Tensor]:
+    """Logits (M×C) of the tokens (M×T×K) that `block` returns: the model after it, replayed.
+
+    `example` is one image (1×C×H×W). Raises :class:`LayerError` for a block that runs more than
+    once.
+    """
+    tracer = Tracer(model, (block, 1))
+    with torch.no_grad():
+        tracer.run(model, example.clone())
+    runs = [visit for visit in tracer.visits if visit.module is block]
+    if len(runs) != 1:
+        raise LayerError(f"a block that should run once ran {len(runs)} times")
+    site = Site(runs[0].name, block, 1, 1)
+    head = Head(model, site, example, tracer.before_watch, grid)
+    if isinstance(tracer.at_watch, Tensor):
+        return head.resume
+    others = tracer.at_watch[1:]  # what it returns beside its tokens, which nothing reads
+
+    def resume(output: Tensor) -> Tensor:
+        finished = [(done, _repeated(value, len(output))) for done, value in tracer.before_watch]
+        images = example.expand(len(output), *example.shape[1:])
+        with answering([*finished, (block, (output, *others))]):
+            return _require_logits(model(images), len(output))
+
+    return resume
 
 
 def _watched(model: nn.Module, site: Site, image: Tensor) -> tuple[Any, Tensor]:
@@ -455,13 +515,29 @@ def _replayed(replay: Callable[[], Tensor]) -> Tensor:
         ) from error
 
 
-def _divides(model: nn.Module, layer: str, example: Tensor) -> bool:
-    """Whether :func:`cut_at` accepts the layer."""
+def _divided(model: nn.Module, layer: str, example: Tensor) -> Cut | None:
+    """The cut at a layer, None where :func:`cut_at` refuses it."""
     try:
-        _cut(model, layer, example)
+        return _cut(model, layer, example)
     except LayerError:
+        return None
+
+
+def _reads_directions(cut: Cut, example: Tensor) -> bool:
+    """Whether only the directions of tokens matter to the head, not their lengths.
+
+    Doubling every other one changes the logits by less than a hundredth of what other tokens do
+    then. By Euler's theorem `Σ_k G_k A_k` is 0 in every cell, and what is computed of it is rounding.
+    """
+    if cut.trunk.grid.layout != "tokens":
         return False
-    return True
+    with torch.no_grad():
+        A, rest = cut.look(_other_image(example[:1]))
+        logits = cut.read(A, rest)
+        lengths = 1 + torch.arange(A[0, 0].numel(), device=A.device).view_as(A[0, 0]) % 2
+        doubled = (cut.read(lengths * A, rest) - logits).abs().max()
+        others = (cut.read(A.flip(1), rest) - logits).abs().max()
+    return bool(doubled < 1e-2 * others)
 
 
 def _other_image(example: Tensor) -> Tensor:
@@ -506,7 +582,7 @@ def _has_channels_last(trunk: Trunk, output: Tensor, example: Tensor) -> bool:
     if example.shape[-2] != example.shape[-1] or not first == second != last:
         return False
     try:
-        with torch.no_grad():
+        with torch.no_grad(), settings_kept(trunk.model):
             rows = trunk.output(example[:, :, : example.shape[2] // 2]).shape[1]
     except (RuntimeError, ValueError, AssertionError, LayerError):
         return False

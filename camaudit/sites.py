@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import difflib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "maps_of",
     "require_earlier",
     "require_eval",
+    "settings_kept",
     "traced_site",
     "visits_of",
 ]
@@ -150,6 +152,29 @@ def require_eval(model: nn.Module) -> None:
             f"the model is in training mode ({_listing(training)}), so dropout and batch "
             "statistics would change its answers from run to run: call model.eval() first"
         )
+
+
+@contextmanager
+def settings_kept(model: nn.Module) -> Iterator[list[str]]:
+    """Within the context the model may run on images of other sizes; its settings are put back.
+
+    Some models change a module's numbers to what an image allows (a window no larger than the
+    grid) and keep them so. The list names what had changed, once the context is left.
+    """
+    kept = {
+        (name, key): (module, value)
+        for name, module in model.named_modules()
+        for key, value in vars(module).items()
+        if isinstance(value, (int, float, str, tuple))
+    }
+    changed: list[str] = []
+    try:
+        yield changed
+    finally:
+        for (name, key), (module, value) in kept.items():
+            if vars(module).get(key) is not value:
+                changed.append(f"{name}.{key}")
+                vars(module)[key] = value
 
 
 def find_site(model: nn.Module, layer: str, example: Tensor) -> Site:

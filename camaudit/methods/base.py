@@ -29,6 +29,7 @@ Family = Literal[
     "gradient",
     "augmentation",
     "decomposition",
+    "attention",
     "perturbation",
     "multi-layer",
     "foreign",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from camaudit.cut import Cut, Trunk, cut_at, looked_at, stages_of
+from camaudit.cut import Cut, Trunk, cut_at, looked_at, part_after, stages_of
 from camaudit.errors import WallError
 from camaudit.probability import Link, link_of
 from camaudit.recent import Recent
@@ -118,6 +118,19 @@ class WalledModel(nn.Module):
         """Logits (N×C); a split trunk computes only the live cells (the same values)."""
         live_only = getattr(self.trunk, "live_only", None)
         return self.read(*looked_at(self.trunk, images, live_only)) if live_only else self(images)
+
+    def whole(self, images: Tensor) -> Tensor:
+        """:meth:`logits`; between its two parts every layer runs."""
+        return self.logits(images)
+
+    def after(self, block: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+        """Logits of the tokens that a block returns, see :func:`camaudit.cut.part_after`."""
+        return part_after(self.model, block, example, self.grid)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that is walled."""
+        return inner_trunk(self.trunk).model
 
     @property
     def grid(self) -> Grid:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from camaudit.cut import Cut, Trunk
 from camaudit.errors import NotApplicableError, WallError
 from camaudit.passage import passage_to
+from camaudit.sites import settings_kept
 from camaudit.walls.insert import Rescale, WalledModel, planned
 from camaudit.walls.region import describe, rectangle
 from camaudit.walls.stages import BoxPassage, early_box, inner_trunk
@@ -143,18 +144,21 @@ def split_trunk(
 def _boxes(trunk: Trunk, example: Tensor, live: Tensor) -> tuple[Box, Box] | None:
     """The live cells and their crop; None where they are no rectangle.
 
-    Nor are there any where a layer of another layout takes images of one size alone.
+    Nor are there any where a layer of another layout takes images of one size alone, or where
+    the model would be another one after a crop.
     """
     h, w = live.shape
     box = rectangle(live)
     if box is None:
         return None
-    try:
+    if trunk.grid.layout == "maps":
         return box, _crop(trunk, example, box, (h, w))
-    except WallError:
-        if trunk.grid.layout == "maps":
-            raise
-        return None
+    with settings_kept(trunk.model) as changed:
+        try:
+            crop = _crop(trunk, example, box, (h, w))
+        except WallError:
+            return None
+    return None if changed else (box, crop)
 
 
 def _seen(live: Tensor, example: Tensor, boxes: tuple[Box, Box] | None) -> Tensor:
