@@ -135,11 +135,12 @@ def _sequence(visits: Sequence[Visit], place: int, pixels: tuple[int, int]) -> G
     batch, count, width = visits[place].shape or (0, 0, 0)
     if batch != 1 or count < 2:
         return None
-    maps = [visit.shape[2:] for visit in visits[:place] if visit.shape and len(visit.shape) == 4]
-    cells = {math.prod(size) for size in maps}
-    if width in cells and count not in cells:
-        return None  # N×K×T, flattened maps
-    sizes = {(h, w) for h, w in maps if 1 < h * w <= count <= h * w + MOST_PREFIX}
+    maps = [visit.shape[1:] for visit in visits[:place] if visit.shape and len(visit.shape) == 4]
+    sizes = {(h, w) for _, h, w in maps if 1 < h * w <= count <= h * w + MOST_PREFIX}
+    flattened = any(K == count and h * w == width for K, h, w in maps)
+    embedded = any(K == width and (h, w) in sizes for K, h, w in maps)
+    if flattened and (not embedded or isinstance(visits[place].module, nn.Flatten)):
+        return None  # N×K×T, maps without their grid
     if not sizes:
         own = _own_shape(count, pixels)
         return None if own is None else Grid("tokens", count - math.prod(own), own, pixels)

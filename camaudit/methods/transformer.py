@@ -17,6 +17,7 @@ from camaudit.methods.reciprocal import Baseline, reciprocal_maps
 __all__ = ["attention_rollout", "legrad", "vit_reciprocam"]
 
 Filter = Literal["gaussian", "none"]
+Pool = Literal["own", "mean"]
 
 
 @method(
@@ -27,6 +28,7 @@ Filter = Literal["gaussian", "none"]
         formula="Π_l ½(mean_heads A^l + I), the class token's row, patch columns",
         family="attention",
         cost="1 model forward",
+        tokens=True,
     ),
 )
 def attention_rollout(capture: Capture) -> Tensor:
@@ -61,9 +63,10 @@ def attention_rollout(capture: Capture) -> Tensor:
         formula="mean_l mean_heads,queries ReLU(∂s^l/∂A^l), patch columns",
         family="attention",
         cost="1 model forward and a gradient of each block and its head",
+        tokens=True,
     ),
 )
-def legrad(capture: Capture) -> Tensor:
+def legrad(capture: Capture, *, pool: Pool = "own") -> Tensor:
     """`(1/L) Σ_l (1/(h n)) Σ_heads,queries ReLU(∂s^l/∂A^l)`, the columns of the patch tokens.
 
     Bousselham et al. 2024 (LeGrad), section 3.2: `s^l` is the class score that the model's own
@@ -71,9 +74,15 @@ def legrad(capture: Capture) -> Tensor:
     `A^l` (h×n×n) that block's attention. All blocks take part, whatever the target layer is. The
     paper min-maxes the sum at the end; here it stays raw. Returns N×h×w.
 
+    pool: "own" reads `s^l` as the model does (off the class token, or the mean of patch tokens);
+        "mean" puts the mean of all tokens in the place of each first (the authors' code, and
+        torchcam's).
+
     Raises :class:`camaudit.errors.NotApplicableError` unless all attention of the model is that of
-    all tokens to all tokens, one in a block, and the last part can be run on its own.
+    all tokens to all tokens, one in a block, and the last part can be run on its own, and
+    :class:`UsageError` for another pool.
     """
+    one_of("pool", pool, get_args(Pool))
     grid, keep = grid_of(capture), kept(capture)
     rows = torch.arange(len(capture), device=capture.images.device)
     with torch.inference_mode(False), torch.enable_grad():
@@ -81,10 +90,12 @@ def legrad(capture: Capture) -> Tensor:
         read = capture.divided.after(_last(found), capture.images[:1])  # type: ignore[attr-defined]
         total = capture.activations.new_zeros(len(capture), grid.tokens)
         for each in found:
-            logits = read(_tokens(each, keep))
+            tokens = _tokens(each, keep)
             if each is found[-1]:
-                _require_same(logits, capture.logits)
-            score = capture.objective(logits, rows).sum()
+                _require_same(read(tokens), capture.logits)
+            if pool == "mean":
+                tokens = tokens.mean(dim=1, keepdim=True).expand_as(tokens)
+            score = capture.objective(read(tokens), rows).sum()
             (G,) = torch.autograd.grad(score, each.weights, retain_graph=True)
             positive = G.masked_fill(each.hidden, 0).relu().mean(dim=1)
             total += spread(positive, keep).sum(dim=1).detach() / int(keep.sum())
@@ -131,6 +142,7 @@ def _require_same(logits: Tensor, expected: Tensor) -> None:
         formula="ReLU(s_c(CLS, A ⊙ g_ij) − s_c(CLS, 0)), g a 3×3 Gaussian around (i, j)",
         family="perturbation",
         cost="hw head forwards and one without patch tokens a chunk",
+        tokens=True,
     ),
 )
 def vit_reciprocam(
