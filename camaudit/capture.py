@@ -182,7 +182,7 @@ class Capture:
             return self
         activations, rest = _looked(stage, self.images)
         logits, _, scores, gradients = _differentiated(
-            partial(_read, stage, rest), activations, lambda _: self.objective
+            partial(_read, stage.read, rest), activations, lambda _: self.objective
         )
         return replace(
             self,
@@ -210,7 +210,7 @@ class Capture:
         """The capture of other images (N×C×H×W) with the same score, image for image."""
         activations, rest = _looked(self.divided, images)
         logits, _, scores, gradients = _differentiated(
-            partial(_read, self.divided, rest), activations, lambda _: self.objective
+            partial(_read, self.head, rest), activations, lambda _: self.objective
         )
         return replace(
             self,
@@ -246,7 +246,7 @@ def capture(
         return (objective or Objective()).bind(logits, _resolve_targets(targets, logits))
 
     logits, bound, scores, gradients = _differentiated(
-        partial(_read, divided, rest), activations, bind
+        partial(_read, divided.read, rest), activations, bind
     )
     return Capture(
         images=images,
@@ -273,9 +273,8 @@ def _looked(divided: Divided, images: Tensor) -> tuple[Tensor, Tensor | None]:
     return activations.detach(), None if rest is None else rest.detach()
 
 
-def _read(divided: Any, rest: Tensor | None, activations: Tensor) -> Tensor:
-    logits: Tensor = divided.read(activations) if rest is None else divided.read(activations, rest)
-    return logits
+def _read(head: Callable[..., Tensor], rest: Tensor | None, activations: Tensor) -> Tensor:
+    return head(activations) if rest is None else head(activations, rest)
 
 
 def _differentiated(
