@@ -113,7 +113,9 @@ class _Attention(TorchFunctionMode):
         joined = found.permute(2, 0, 1, 3).flatten(2)
         return F.linear(joined, out_proj_weight, out_proj_bias), weights
 
-    def _softmax(self, func: Any, input: Tensor, dim: int | None = None, *args: Any, **kwargs: Any) -> Tensor:  # noqa: A002, E501
+    def _softmax(
+        self, func: Any, input: Tensor, dim: int | None = None, *args: Any, **kwargs: Any
+    ) -> Tensor:  # noqa: A002, E501
         def softmax(logits: Tensor) -> Tensor:
             found: Tensor = func(logits, dim, *args, **kwargs)
             return found
@@ -177,9 +179,7 @@ class Recording(_Attention):
     `told` is called after each with its place among them.
     """
 
-    def __init__(
-        self, *, leaf: bool = False, told: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, *, leaf: bool = False, told: Callable[[int], None] | None = None) -> None:
         super().__init__()
         self._leaf = leaf
         self._told = told

@@ -51,9 +51,7 @@ class Passage(nn.Module):
         raise LayerError(f"layer {site.label!r} does not run after the layer before it")
 
 
-def passage_to(
-    target: Site, early: Cut, example: Tensor, *, grid: Grid | None = None
-) -> Passage:
+def passage_to(target: Site, early: Cut, example: Tensor, *, grid: Grid | None = None) -> Passage:
     """The passage from the layer of `early` to `target`, for images of the size of `example`.
 
     `example` (1×C×H×W) may be smaller than what the whole model takes (a crop): nothing after

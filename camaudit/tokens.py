@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from camaudit.errors import LayerError, UsageError
-from camaudit.sites import Visit
+from camaudit.sites import Visit, visits_of
 
-__all__ = ["MOST_PREFIX", "Grid", "Layout", "grid_of", "grid_size"]
+__all__ = ["MOST_PREFIX", "Grid", "Layout", "grid_at", "grid_of", "grid_size"]
 
 Layout = Literal["maps", "channels last", "tokens"]
 
@@ -106,6 +106,20 @@ def grid_of(visits: Sequence[Visit], place: int, pixels: tuple[int, int], label:
             "of the image's own shape"
         )
     return found
+
+
+def grid_at(model: nn.Module, layer: str, images: Tensor) -> Grid:
+    """How `layer` of `model` lays out its cells for such images (N×C×H×W), by a pass on one.
+
+    Maps N×K×h×w are what is said of a layer whose output is something else.
+    """
+    visits = visits_of(model, images)
+    places = [place for place, visit in enumerate(visits) if visit.name == layer]
+    try:
+        pixels = int(images.shape[-2]), int(images.shape[-1])
+        return grid_of(visits, places[-1], pixels, layer) if places else Grid()
+    except LayerError:
+        return Grid()
 
 
 def grid_size(

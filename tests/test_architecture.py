@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors", "registry", "maps", "first_linear", "capture", "objective", "spelling",
         "attention", "tokens",
     },
-    "adapters": {"errors", "importing", "maps", "spelling"},
+    "adapters": {"errors", "importing", "maps", "spelling", "tokens"},
     "initialisation": {"errors"},
     "walls": {
         "errors", "initialisation", "maps", "probability", "recent", "sites", "cut", "passage",

@@ -47,11 +47,15 @@ class Block(nn.Module):
             if kind == "module"
             else Attention(heads, kind)
         )
-        self.mlp = nn.Sequential(nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH))
+        self.mlp = nn.Sequential(
+            nn.Linear(WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, WIDTH)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         z = self.norm1(x)
-        x = x + (self.attn(z, z, z)[0] if isinstance(self.attn, nn.MultiheadAttention) else self.attn(z))
+        x = x + (
+            self.attn(z, z, z)[0] if isinstance(self.attn, nn.MultiheadAttention) else self.attn(z)
+        )
         return x + self.mlp(self.norm2(x))
 
 

@@ -162,7 +162,9 @@ def rewired(
         except LayerError as error:
             raise NotApplicableError(f"the model cannot be rewired: {error}") from error
         if cut.trunk.grid.prefix:
-            raise NotApplicableError("the model cannot be rewired: its head reads prefix tokens too")
+            raise NotApplicableError(
+                "the model cannot be rewired: its head reads prefix tokens too"
+            )
         trunk, read = cut.trunk, cut.head
     back = Mixed(back) if isinstance(back, Tensor) else back
     return given.changed(model=Rewired(trunk, target, back, read).eval(), layer="target")

@@ -146,7 +146,10 @@ def _require_same(logits: Tensor, expected: Tensor) -> None:
     ),
 )
 def vit_reciprocam(
-    capture: Capture, *, filter: Filter = "gaussian", baseline: Baseline = "zero"  # noqa: A002
+    capture: Capture,
+    *,
+    filter: Filter = "gaussian",
+    baseline: Baseline = "zero",  # noqa: A002
 ) -> Tensor:
     """`L_ij = ReLU(s(P, A ⊙ g_ij) − s(P, 0))`: the head sees the patch tokens around (i, j) alone.
 

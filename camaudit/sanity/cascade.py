@@ -291,9 +291,9 @@ def finite_capture(
         return _scored(cut, images, activations, score), ()
     except DegenerateModelError:
         with torch.no_grad():
-            finite = torch.isfinite(
-                cut.read(*cut.grid.split(activations, images.shape[-2:]))
-            ).all(dim=1)
+            finite = torch.isfinite(cut.read(*cut.grid.split(activations, images.shape[-2:]))).all(
+                dim=1
+            )
     if not bool(finite.any()):
         return None, tuple(range(count))
     lost = (~finite).nonzero().flatten()

@@ -151,9 +151,9 @@ def behind(walled: WalledModel, name: str, seen: Capture) -> tuple[float, float]
 
 @families
 def test_a_family_keeps_the_contract(family: Family) -> None:
-    started = time.process_time()
     x = images(2, family.size)
     model = built(family, x)
+    started = time.process_time()  # without the import of a library
     before = state(model)
     assert default_layer(model, x[:1]) == family.layer
     walled = split_trunk(model, family.layer, x[:1])

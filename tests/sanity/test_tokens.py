@@ -34,6 +34,8 @@ def test_every_state_is_that_of_the_random_model(order: str) -> None:
             for name in METHODS:
                 wanted = compute(name, own)
                 found = compute(name, seen)
-                torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4 * float(wanted.max()))
+                torch.testing.assert_close(
+                    found, wanted, rtol=1e-3, atol=1e-4 * float(wanted.max())
+                )
             count += 1
     assert count >= 1
