@@ -8,9 +8,11 @@ tokens get no weight as keys, so that what the others become does not depend on 
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ from camaudit.errors import NotApplicableError
 __all__ = ["Hiding", "Recording", "Weights"]
 
 _SOFTMAX = {F.softmax, torch.softmax, Tensor.softmax}
+_MULTI_HEAD = inspect.signature(F.multi_head_attention_forward)
 
 
 class _Attention(TorchFunctionMode):
@@ -64,64 +67,47 @@ class _Attention(TorchFunctionMode):
         scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
         return self.attend(query, key, value, attn_mask, scale)
 
-    def _multi_head(
-        self,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        embed_dim_to_check: int,
-        num_heads: int,
-        in_proj_weight: Tensor | None,
-        in_proj_bias: Tensor | None,
-        bias_k: Tensor | None,
-        bias_v: Tensor | None,
-        add_zero_attn: bool,
-        dropout_p: float,
-        out_proj_weight: Tensor,
-        out_proj_bias: Tensor | None,
-        training: bool = True,
-        key_padding_mask: Tensor | None = None,
-        need_weights: bool = True,
-        attn_mask: Tensor | None = None,
-        use_separate_proj_weight: bool = False,
-        average_attn_weights: bool = True,
-        is_causal: bool = False,
-        **others: Any,
-    ) -> tuple[Tensor, Tensor | None]:
+    def _multi_head(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
         """:func:`torch.nn.functional.multi_head_attention_forward` of sequences (T×N×K)."""
-        plain = in_proj_weight is not None and query.ndim == 3 and not use_separate_proj_weight
-        _require(plain and bias_k is None and not add_zero_attn, "adds keys, or has no batch")
-        _require(key_padding_mask is None and not is_causal, "has padding or is causal")
-        _require(not (training and dropout_p), "drops weights at random")
-        biases = [None] * 3 if in_proj_bias is None else in_proj_bias.chunk(3)
-        parts = zip((query, key, value), in_proj_weight.chunk(3), biases, strict=True)  # type: ignore[union-attr]
+        call = _MULTI_HEAD.bind(*args, **kwargs)
+        call.apply_defaults()
+        given = SimpleNamespace(**call.arguments)
+        plain = given.query.ndim == 3 and not given.use_separate_proj_weight
+        _require(plain, "has no batch, or keys of another width")
+        _require(given.bias_k is None and not given.add_zero_attn, "adds keys of its own")
+        _require(given.key_padding_mask is None and not given.is_causal, "has padding or is causal")
+        _require(not (given.training and given.dropout_p), "drops weights at random")
+        sources = given.query, given.key, given.value
+        biases = [None] * 3 if given.in_proj_bias is None else given.in_proj_bias.chunk(3)
         q, k, v = (
-            F.linear(x, weight, bias).unflatten(2, (num_heads, -1)).permute(1, 2, 0, 3)
-            for x, weight, bias in parts
+            _by_head(F.linear(x, weight, bias), given.num_heads)
+            for x, weight, bias in zip(sources, given.in_proj_weight.chunk(3), biases, strict=True)
         )
-        if attn_mask is not None and attn_mask.ndim == 3:
-            attn_mask = attn_mask.unflatten(0, (-1, num_heads))
-        if attn_mask is not None and attn_mask.dtype == torch.bool:
-            attn_mask = ~attn_mask  # there True hides a key, in the fused attention it lets it in
+        mask = given.attn_mask
+        if mask is not None and mask.ndim == 3:
+            mask = mask.unflatten(0, (-1, given.num_heads))
+        if mask is not None and mask.dtype == torch.bool:
+            mask = ~mask  # there True hides a key, in the fused attention it lets it in
         scale, weights = 1 / math.sqrt(q.shape[-1]), None
-        if need_weights:
-            weights = self.normalise(_logits(q, k, attn_mask, scale), _over_keys)
+        if given.need_weights:
+            weights = self.normalise(_logits(q, k, mask, scale), _over_keys)
             found = weights @ v
-            weights = weights.mean(dim=1) if average_attn_weights else weights
+            weights = weights.mean(dim=1) if given.average_attn_weights else weights
         else:
-            found = self.attend(q, k, v, attn_mask, scale)
+            found = self.attend(q, k, v, mask, scale)
         joined = found.permute(2, 0, 1, 3).flatten(2)
-        return F.linear(joined, out_proj_weight, out_proj_bias), weights
+        return F.linear(joined, given.out_proj_weight, given.out_proj_bias), weights
 
-    def _softmax(
-        self, func: Any, input: Tensor, dim: int | None = None, *args: Any, **kwargs: Any
-    ) -> Tensor:  # noqa: A002, E501
+    def _softmax(self, func: Any, *args: Any, **kwargs: Any) -> Tensor:
+        given = dict(zip(("input", "dim"), args, strict=False)) | kwargs
+        logits, dim = given.pop("input"), given.pop("dim", None)
+
         def softmax(logits: Tensor) -> Tensor:
-            found: Tensor = func(logits, dim, *args, **kwargs)
+            found: Tensor = func(logits, dim, *args[2:], **given)
             return found
 
-        over_keys = input.ndim in (3, 4) and dim in (-1, input.ndim - 1)
-        return self.normalise(input, softmax) if over_keys else softmax(input)
+        over_keys = logits.ndim in (3, 4) and dim in (-1, logits.ndim - 1)
+        return self.normalise(logits, softmax) if over_keys else softmax(logits)
 
 
 class Hiding(_Attention):
@@ -198,6 +184,11 @@ class Recording(_Attention):
         if self._told is not None:
             self._told(len(self.weights) - 1)
         return weights
+
+
+def _by_head(x: Tensor, heads: int) -> Tensor:
+    """A sequence T×N×K as N×heads×T×d."""
+    return x.reshape(len(x), x.shape[1], heads, -1).permute(1, 2, 0, 3)
 
 
 def _logits(q: Tensor, k: Tensor, mask: Tensor | None, scale: float) -> Tensor:

@@ -29,15 +29,18 @@ _TENSORS = ("images", "activations", "gradients", "logits", "targets", "scores")
 class Divided(Protocol):
     """A model cut at its target layer (a :class:`camaudit.cut.Cut`, with or without a wall).
 
-    Six more things are optional. `link` says what turns logits into probabilities; softmax
-    where it is missing. `look(images) → (activations, rest)` is there where the target layer may
-    have tokens that belong to no cell (a class token): they are each image's `rest` (N×p×K, None
-    where there are none), and `read(activations, rest)` then needs those of its M activations.
-    `grid` (:class:`camaudit.tokens.Grid`) says how the layer lays its cells out. `at(layer, example) → Divided` is the same model, logits
-    included, cut at an earlier layer, and `stages(example) → list[str]` names layers for it,
-    earliest first and the target layer last (`example` is 1×C×H×W). `frame`, the pixel box
-    (top, left, height, width) that the module `framed` alone reads in `logits`, is missing or
-    None where everything reads the whole image.
+    More is optional. `link` says what turns logits into probabilities; softmax where it is
+    missing. `at(layer, example) → Divided` is the same model, logits included, cut at an earlier
+    layer, and `stages(example) → list[str]` names layers for it, earliest first and the target
+    layer last (`example` is 1×C×H×W). `frame`, the pixel box (top, left, height, width) that the
+    module `framed` alone reads in `logits`, is missing or None where everything reads the whole
+    image.
+
+    `look(images) → (activations, rest)` is there where the target layer may have tokens that
+    belong to no cell (a class token): they are each image's `rest` (N×p×K, None where there are
+    none), and `read(activations, rest)` then needs those of its M activations. Methods that
+    follow attention read `grid`, `keep`, `model`, `whole` and `after` besides, see
+    :class:`camaudit.methods.blocks.Transformer`.
     """
 
     def trunk(self, images: Tensor) -> Tensor:

@@ -63,13 +63,14 @@ def default_layer(model: nn.Module, example: Tensor) -> str:
     Raises :class:`LayerError` where there is none.
     """
     visits, pixels = visits_of(model, example), _pixels(example)
-    fallback = None
+    fallback: str | None = None
     for label, place in reversed(maps_of(visits)):
         size = grid_size(visits, place, pixels)
         found = _divided(model, label, example) if size and math.prod(size) > 1 else None
         if found is not None and not _reads_directions(found, example):
             return label
-        fallback = fallback or (found and label)
+        if found is not None and fallback is None:
+            fallback = label
     if fallback is not None:
         return fallback
     raise LayerError(
@@ -157,13 +158,13 @@ def looked_at(
     call = call or trunk
     if not hasattr(trunk, "rests"):
         return call(images), None
-    before, trunk.rests = trunk.rests, []  # type: ignore[assignment]
+    rests: list[Tensor | None] = []
+    before, trunk.rests = trunk.rests, rests  # type: ignore[assignment]
     try:
         activations = call(images)
-        rest: Tensor | None = trunk.rests[-1] if trunk.rests else None
     finally:
         trunk.rests = before
-    return activations, rest
+    return activations, rests[-1] if rests else None
 
 
 class Head(nn.Module):
@@ -527,7 +528,7 @@ def _reads_directions(cut: Cut, example: Tensor) -> bool:
     """Whether only the directions of tokens matter to the head, not their lengths.
 
     Doubling every other one changes the logits by less than a hundredth of what other tokens do
-    then. By Euler's theorem `Σ_k G_k A_k` is 0 in every cell, and what is computed of it is rounding.
+    then. By Euler's theorem `Σ_k G_k A_k` is 0 in every cell: what is computed of it is rounding.
     """
     if cut.trunk.grid.layout != "tokens":
         return False

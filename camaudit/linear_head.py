@@ -20,7 +20,8 @@ def pooled_linear_weight(divided: Any, A: Tensor, rest: Tensor | None = None) ->
 
     The head must be `logits = W z + b` with `z_nk = Σ_ij m_ij A_nkij`, one pooling pattern `m`
     for all channels and images (global average pooling, or the mean over the live cells of a
-    wall). `rest` are the prefix tokens of a token grid. Raises :class:`NotApplicableError` for any other head.
+    wall). `rest` are the prefix tokens of a token grid. Raises :class:`NotApplicableError` for any
+    other head.
     """
     calls: list[tuple[nn.Linear, Tensor, Tensor]] = []
 

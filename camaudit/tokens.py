@@ -64,7 +64,7 @@ class Grid:
                 f"expected {self.prefix} + {h}·{w}"
             )
         rest = output[:, : self.prefix] if self.prefix else None
-        return output[:, self.prefix :].mT.unflatten(2, (h, w)), rest
+        return output[:, self.prefix :].mT.reshape(len(output), -1, h, w), rest
 
     def join(self, activations: Tensor, rest: Tensor | None = None) -> Tensor:
         """A layer's output from its activations and rest, the inverse of :meth:`split`.
@@ -151,8 +151,8 @@ def _sequence(visits: Sequence[Visit], place: int, pixels: tuple[int, int]) -> G
         return None
     maps = [visit.shape[1:] for visit in visits[:place] if visit.shape and len(visit.shape) == 4]
     sizes = {(h, w) for _, h, w in maps if 1 < h * w <= count <= h * w + MOST_PREFIX}
-    flattened = any(K == count and h * w == width for K, h, w in maps)
-    embedded = any(K == width and (h, w) in sizes for K, h, w in maps)
+    flattened = any(count == K and h * w == width for K, h, w in maps)
+    embedded = any(width == K and (h, w) in sizes for K, h, w in maps)
     if flattened and (not embedded or isinstance(visits[place].module, nn.Flatten)):
         return None  # N×K×T, maps without their grid
     if not sizes:
@@ -171,5 +171,5 @@ def _own_shape(count: int, pixels: tuple[int, int]) -> tuple[int, int] | None:
     tall, wide = pixels[0] // divisor, pixels[1] // divisor
     times = math.isqrt(count // (tall * wide))
     size = times * tall, times * wide
-    few = 1 < math.prod(size) and count - math.prod(size) <= MOST_PREFIX
+    few = math.prod(size) > 1 and count - math.prod(size) <= MOST_PREFIX
     return size if few and divisor % times == 0 else None

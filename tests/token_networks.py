@@ -109,7 +109,7 @@ def tiny(*, seed: int = 0, dtype: torch.dtype = torch.float32, **options: Any) -
 
 
 def without_tokens(model: nn.Module, start: str, keep: Tensor) -> Callable[[Tensor], Tensor]:
-    """The model with all tokens outside `keep` (T) dropped where the module `start` returns them."""
+    """The model without the tokens outside `keep` (T), dropped where `start` returns them."""
 
     def drop(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
         assert output.shape[1] == len(keep)

@@ -67,7 +67,7 @@ METHODS: dict[str, dict[str, bool | int | float | str | None]] = {
     "iscam": {"steps": 10},
     "attention-rollout": {},
     "legrad": {"pool": "own"},
-    "vit-reciprocam": {"filter": "gaussian", "baseline": "zero"},
+    "vit-reciprocam": {"window": "gaussian", "baseline": "zero"},
 }  # fmt: skip
 
 #: What a run takes without a list of methods.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from camaudit.attention import Recording
-from camaudit.capture import Capture
+from camaudit.capture import Capture, Divided
 from camaudit.errors import NotApplicableError
 from camaudit.tokens import Grid
 
-__all__ = ["Attended", "attended", "grid_of", "kept", "spread"]
+__all__ = ["Attended", "Transformer", "attended", "kept", "spread", "transformer_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +56,29 @@ class _Blocks:
             self.found[inside[0]] = (module, first)
 
 
-def grid_of(capture: Capture) -> Grid:
-    """The capture's token grid. Raises :class:`NotApplicableError` where its layer has none."""
-    grid: Grid | None = getattr(capture.divided, "grid", None)
+class Transformer(Divided, Protocol):
+    """A divided model of tokens. `keep` (T, boolean), of a walled one, are those the head reads."""
+
+    grid: Grid
+    model: nn.Module
+
+    def whole(self, images: Tensor) -> Tensor:
+        """Logits (N×C) by a pass in which every layer runs, up to a wall and after it."""
+
+    def after(self, block: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+        """Logits (M×C) of the tokens (M×T×K) that a block returns; `example` is 1×C×H×W."""
+
+
+def transformer_of(capture: Capture) -> Transformer:
+    """The capture's divided model. Raises :class:`NotApplicableError` where it has no tokens."""
+    divided = capture.divided
+    grid: Grid | None = getattr(divided, "grid", None)
     if grid is None or grid.layout != "tokens":
         raise NotApplicableError(
             "this method reads the patch tokens of a transformer; the target layer gives maps: use "
             "another method, or name a layer that returns tokens N×T×K"
         )
-    return grid
+    return cast(Transformer, divided)
 
 
 def attended(capture: Capture, *, leaf: bool = False) -> list[Attended]:
@@ -73,16 +88,15 @@ def attended(capture: Capture, *, leaf: bool = False) -> list[Attended]:
     left out. `leaf` makes the weights leaves that require a gradient.
     Raises :class:`NotApplicableError` unless all attention is that of all tokens to all tokens.
     """
-    grid, divided = grid_of(capture), capture.divided
-    model: nn.Module = divided.model  # type: ignore[attr-defined]
-    blocks = _Blocks()
+    divided = transformer_of(capture)
+    grid, blocks = divided.grid, _Blocks()
     handles = []
-    for module in model.modules():
+    for module in divided.model.modules():
         handles.append(module.register_forward_pre_hook(blocks.enter))
         handles.append(module.register_forward_hook(blocks.leave))
     try:
         with Recording(leaf=leaf, told=blocks.attention) as seen:
-            divided.whole(capture.images)  # type: ignore[attr-defined]
+            divided.whole(capture.images)
     finally:
         for handle in handles:
             handle.remove()
@@ -107,7 +121,7 @@ def kept(capture: Capture) -> Tensor:
     """Which of the T tokens (boolean) the head reads: all of them where there is no wall."""
     keep: Tensor | None = getattr(capture.divided, "keep", None)
     if keep is None:
-        keep = torch.ones(grid_of(capture).tokens, dtype=torch.bool)
+        keep = torch.ones(transformer_of(capture).grid.tokens, dtype=torch.bool)
     return keep.to(capture.images.device)
 
 

@@ -10,13 +10,13 @@ from torch import Tensor
 from camaudit.capture import Capture
 from camaudit.errors import NotApplicableError
 from camaudit.methods.base import MethodInfo, defined, method
-from camaudit.methods.blocks import Attended, attended, grid_of, kept, spread
+from camaudit.methods.blocks import Attended, attended, kept, spread, transformer_of
 from camaudit.methods.options import one_of
 from camaudit.methods.reciprocal import Baseline, reciprocal_maps
 
 __all__ = ["attention_rollout", "legrad", "vit_reciprocam"]
 
-Filter = Literal["gaussian", "none"]
+Window = Literal["gaussian", "token"]
 Pool = Literal["own", "mean"]
 
 
@@ -42,7 +42,7 @@ def attention_rollout(capture: Capture) -> Tensor:
     Raises :class:`camaudit.errors.NotApplicableError` unless all attention of the model is that of
     all tokens to all tokens (a Swin's windows are not).
     """
-    grid, keep = grid_of(capture), kept(capture)
+    grid, keep = transformer_of(capture).grid, kept(capture)
     rollout: Tensor | None = None
     for each in attended(capture):
         A = spread(each.weights.mean(dim=1), keep)
@@ -50,7 +50,7 @@ def attention_rollout(capture: Capture) -> Tensor:
         rollout = step if rollout is None else step @ rollout
     assert rollout is not None  # noqa: S101 - attended gives one at least
     row = rollout[:, 0] if grid.prefix else rollout[:, keep].mean(dim=1)
-    maps = row[:, grid.prefix :].unflatten(1, grid.size)
+    maps = row[:, grid.prefix :].reshape(-1, *grid.size)
     return defined(maps, capture.activations).to(capture.activations.dtype)
 
 
@@ -83,11 +83,12 @@ def legrad(capture: Capture, *, pool: Pool = "own") -> Tensor:
     :class:`UsageError` for another pool.
     """
     one_of("pool", pool, get_args(Pool))
-    grid, keep = grid_of(capture), kept(capture)
+    divided, keep = transformer_of(capture), kept(capture)
+    grid = divided.grid
     rows = torch.arange(len(capture), device=capture.images.device)
     with torch.inference_mode(False), torch.enable_grad():
         found = attended(capture, leaf=True)
-        read = capture.divided.after(_last(found), capture.images[:1])  # type: ignore[attr-defined]
+        read = divided.after(_last(found), capture.images[:1])
         total = capture.activations.new_zeros(len(capture), grid.tokens)
         for each in found:
             tokens = _tokens(each, keep)
@@ -99,7 +100,7 @@ def legrad(capture: Capture, *, pool: Pool = "own") -> Tensor:
             (G,) = torch.autograd.grad(score, each.weights, retain_graph=True)
             positive = G.masked_fill(each.hidden, 0).relu().mean(dim=1)
             total += spread(positive, keep).sum(dim=1).detach() / int(keep.sum())
-    maps = (total / len(found))[:, grid.prefix :].unflatten(1, grid.size)
+    maps = (total / len(found))[:, grid.prefix :].reshape(-1, *grid.size)
     return defined(maps, capture.activations)
 
 
@@ -146,23 +147,20 @@ def _require_same(logits: Tensor, expected: Tensor) -> None:
     ),
 )
 def vit_reciprocam(
-    capture: Capture,
-    *,
-    filter: Filter = "gaussian",
-    baseline: Baseline = "zero",  # noqa: A002
+    capture: Capture, *, window: Window = "gaussian", baseline: Baseline = "zero"
 ) -> Tensor:
     """`L_ij = ReLU(s(P, A ⊙ g_ij) − s(P, 0))`: the head sees the patch tokens around (i, j) alone.
 
     Byun & Lee 2023 (ViT-ReciproCAM): the prefix tokens P (class token) keep their values, all
     other patch tokens are 0. Returns N×h×w.
 
-    filter: "gaussian" keeps `g = [[1,2,1],[2,4,2],[1,2,1]]/4` around the token, "none" the token.
+    window: "gaussian" keeps `g = [[1,2,1],[2,4,2],[1,2,1]]/4` around the token, "token" it alone.
     baseline: "zero" subtracts the score without any patch token, "none" nothing (the authors' way,
         who then min-max the map).
 
     Raises :class:`camaudit.errors.NotApplicableError` where the layer has no tokens, and
     :class:`UsageError` for other options.
     """
-    one_of("filter", filter, get_args(Filter))
-    grid_of(capture)
-    return reciprocal_maps(capture, baseline, beside=0.5 if filter == "gaussian" else 0.0)
+    one_of("window", window, get_args(Window))
+    transformer_of(capture)
+    return reciprocal_maps(capture, baseline, beside=0.5 if window == "gaussian" else 0.0)

@@ -238,7 +238,8 @@ def planned(
     live = (~dead_cells((h, w), live_rows=live_rows, dead=dead)).to(activations.device)
     noise = _noise(activations)
     rests = None if rest is None else torch.cat([rest, rest])
-    grid, head = cut.trunk.grid, cut.head
+    grid = cut.trunk.grid
+    head: nn.Module = cut.head
     if grid.layout == "tokens" and droppable(cut, noise, rests, live):
         scale = live.numel() / int(live.sum()) if rescale == "always" else 1.0
         return Plan(cut, LeftOut(live, scale=scale), head)

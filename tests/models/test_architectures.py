@@ -44,7 +44,8 @@ FAMILIES = [
     ("torchvision:efficientnet_b0", 48, "features"),
     ("torchvision:regnet_y_400mf", 48, "trunk_output"),
     ("timm:test_vit", 160, "blocks.3"),
-    ("timm:vit_medium_patch16_gap_240(img_size=64, depth=3, embed_dim=32, num_heads=2)", 64, "norm"),
+    ("timm:vit_medium_patch16_gap_240(img_size=64, depth=3, embed_dim=32, num_heads=2)", 64,
+     "norm"),
     ("timm:deit_tiny_distilled_patch16_224(img_size=64, depth=4, embed_dim=32, num_heads=2)", 64,
      "blocks.1"),
     ("timm:swin_tiny_patch4_window7_224(img_size=112, embed_dim=12, depths=1+1+2, num_heads=1+2+2)",
@@ -95,9 +96,7 @@ def behind(walled: WalledModel, method: str, seen: Any) -> tuple[Tensor, Tensor]
     return maps.sum(dim=(1, 2)), maps[:, walled.zone.scored].sum(dim=1)
 
 
-@pytest.mark.parametrize(
-    ("spec", "size", "layer"), FAMILIES, ids=lambda v: str(v)
-)
+@pytest.mark.parametrize(("spec", "size", "layer"), FAMILIES, ids=lambda v: str(v))
 def test_a_family_keeps_the_contract(spec: str, size: int, layer: str) -> None:
     started = time.process_time()
     model = built(spec)

@@ -67,7 +67,7 @@ def test_rollout_and_legrad_are_the_formulas(kind: dict[str, Any], walled: bool)
 def test_vit_reciprocam_is_the_formula(kind: dict[str, Any], gaussian: bool) -> None:
     model, x = network(kind), pictures()
     seen = capture(cut_at(model, "blocks.1", x[:1]), x)
-    name = "vit-reciprocam" if gaussian else "vit-reciprocam(filter=none)"
+    name = "vit-reciprocam" if gaussian else "vit-reciprocam(window=token)"
     found = compute(name, seen)
     plain = compute("reciprocam-gaussian" if gaussian else "reciprocam", seen)
     assert torch.equal(found, plain)
@@ -149,7 +149,7 @@ def test_attention_that_cannot_be_followed_is_refused(name: str) -> None:
         compute(name, seen)
 
 
-@pytest.mark.parametrize("call", ["vit-reciprocam(filter=box)", "legrad(pool=max)"])
+@pytest.mark.parametrize("call", ["vit-reciprocam(window=box)", "legrad(pool=max)"])
 def test_an_unknown_option_is_refused(call: str) -> None:
     x = images(1, (16, 24))
     seen = capture(cut_at(tiny(), "blocks.0", x), x)

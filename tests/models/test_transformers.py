@@ -246,7 +246,7 @@ class HidingAllButOne(Hiding):
 def test_attention_alone_hides_dead_tokens_in_every_block(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the dead pixels shown, masks alone keep them out; without the masks they come through."""
+    """With the dead pixels shown masks alone keep them out; without masks they come through."""
     x = images(2, (16, 24))
     walled = split_trunk(tiny(kind=kind, depth=4), "blocks.2", x[:1])
     assert isinstance(walled.trunk, TokenSplit)
