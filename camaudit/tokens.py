@@ -64,7 +64,7 @@ class Grid:
                 f"expected {self.prefix} + {h}·{w}"
             )
         rest = output[:, : self.prefix] if self.prefix else None
-        return output[:, self.prefix :].mT.reshape(len(output), -1, h, w), rest
+        return output[:, self.prefix :].mT.reshape(len(output), output.shape[2], h, w), rest
 
     def join(self, activations: Tensor, rest: Tensor | None = None) -> Tensor:
         """A layer's output from its activations and rest, the inverse of :meth:`split`.
