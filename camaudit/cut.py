@@ -1,8 +1,5 @@
 """A classifier cut in two at one layer: the trunk (image → maps) and the head (maps → logits).
 
-Of a layer that returns tokens the patch tokens are the maps, and the prefix tokens (a class token,
-registers) are the *rest* of each image, which the head reads too (:mod:`camaudit.tokens`).
-
 The cut works on any `nn.Module` that runs eagerly, without tracing its Python code. The trunk is
 the model stopped right after the layer. The head is the model *replayed*: every module call that
 finished before the layer returns what it returned once on an example image, the layer returns
@@ -10,13 +7,15 @@ the given maps, and everything after runs as it stands. That equals the true hea
 the layer is the only path from the image to the logits. :func:`cut_at` proves this on the
 autograd graph before it returns (a skip connection around the layer is refused), and compares
 the logits on a second image, because detached tensors and kept state leave no trace there.
+
+Of a layer that returns tokens the patch tokens are the maps, and the prefix tokens (a class token,
+registers) are the *rest* of each image, which the head reads too (:mod:`camaudit.tokens`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,12 +23,19 @@ import torch
 from torch import Tensor, nn
 
 from camaudit.errors import LayerError, ModelError
+from camaudit.parts import (
+    Head,
+    Trunk,
+    answering,
+    looked_at,
+    part_after,
+    require_cells,
+    require_logits,
+)
 from camaudit.probability import Link, link_of
 from camaudit.recent import Recent
 from camaudit.sites import (
-    Reached,
     Site,
-    Tracer,
     find_site,
     map_tensors,
     maps_of,
@@ -98,123 +104,6 @@ def stages_of(model: nn.Module, layer: str, example: Tensor) -> list[str]:
     return [*reversed(names.values()), site.label]
 
 
-class Trunk(nn.Module):
-    """The model up to and including a layer.
-
-    `forward(images (N×C×H×W)) → activations (N×K×h×w)`; nothing after the layer runs. `grid` says
-    how they lie in the layer's own output. See :func:`looked_at` for the rest of a token grid.
-    """
-
-    def __init__(self, model: nn.Module, site: Site, grid: Grid | None = None) -> None:
-        super().__init__()
-        self.model = model
-        self._site = (site,)
-        self.grid = grid or Grid()
-        self.mutates_images = False
-        self.rests: list[Tensor | None] | None = None
-
-    @property
-    def site(self) -> Site:
-        """The layer's place in the model."""
-        return self._site[0]
-
-    def forward(self, images: Tensor) -> Tensor:
-        activations, rest = self.grid.split(self.output(images), images.shape[-2:])
-        if self.rests is not None:
-            self.rests.append(rest)
-        return activations
-
-    def output(self, images: Tensor) -> Tensor:
-        """The layer's own output: a map, or tokens with their prefix."""
-        site = self.site
-        calls = 0
-
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == site.call:
-                raise Reached(hook, output)
-
-        handle = site.module.register_forward_hook(hook)
-        try:
-            self.model(images.clone() if self.mutates_images else images)
-        except Reached as reached:
-            if reached.owner is not hook:
-                raise
-            return _require_cells(reached.output, site)
-        finally:
-            handle.remove()
-        raise LayerError(f"layer {site.label!r} did not run on a {tuple(images.shape)} input")
-
-
-def looked_at(
-    trunk: nn.Module, images: Tensor, call: Callable[[Tensor], Tensor] | None = None
-) -> tuple[Tensor, Tensor | None]:
-    """What `trunk` gives of images: activations, and the rest of a token grid.
-
-    The rest (N×p×K) is None where the layer has no prefix tokens. `call` is another function of
-    the trunk than its own call, which hooks see.
-    """
-    call = call or trunk
-    if not hasattr(trunk, "rests"):
-        return call(images), None
-    rests: list[Tensor | None] = []
-    before, trunk.rests = trunk.rests, rests  # type: ignore[assignment]
-    try:
-        activations = call(images)
-    finally:
-        trunk.rests = before
-    return activations, rests[-1] if rests else None
-
-
-class Head(nn.Module):
-    """The model after a layer, replayed: `forward(activations (M×K×h×w)) → logits (M×C)`.
-
-    `finished` are the module calls that ended before the layer, with what they returned on
-    `example` (1×C×H×W). Their values never reach the logits, which :func:`cut_at` checks. Where
-    the layer has prefix tokens, `rest` (M×p×K) are those of each image.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        site: Site,
-        example: Tensor,
-        finished: list[tuple[nn.Module, Any]],
-        grid: Grid | None = None,
-    ) -> None:
-        super().__init__()
-        self._model = (model,)  # in a tuple: the trunk registers it, once
-        self._site = site
-        self._example = (example,)
-        self._finished = finished
-        self.grid = grid or Grid()
-        self.mutates_images = False
-        self.mutates_input = False
-
-    def forward(self, activations: Tensor, rest: Tensor | None = None) -> Tensor:
-        return self.resume(self.grid.join(activations, rest))
-
-    def resume(self, output: Tensor) -> Tensor:
-        """Logits (M×C) of the layer's own output: maps, or tokens with their prefix."""
-        example = self._example[0].to(output)
-        images = example.expand(len(output), *example.shape[1:])
-        images = images.clone() if self.mutates_images else images
-        given = output.clone() if self.mutates_input else output
-        finished = self._finished
-        if self.grid.layout == "tokens":  # code between the modules may count the images
-            finished = [(done, _repeated(value, len(given))) for done, value in finished]
-        return self.replay(images, given, finished)
-
-    def replay(
-        self, images: Tensor, output: Tensor, finished: list[tuple[nn.Module, Any]]
-    ) -> Tensor:
-        """The model on `images` with `finished` and the layer's own output put in place."""
-        with answering([*finished, (self._site.module, output)]):
-            logits = self._model[0](images)
-        return _require_logits(logits, len(output))
-
-
 class Cut(nn.Module):
     """A model as `head(trunk(images))`.
 
@@ -254,7 +143,7 @@ class Cut(nn.Module):
 
     def whole(self, images: Tensor) -> Tensor:
         """Logits (N×C) by a pass of the uncut model, in which every layer runs."""
-        return _require_logits(self.model(images.clone()), len(images))
+        return require_logits(self.model(images.clone()), len(images))
 
     def after(self, block: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
         """Logits (M×C) of the tokens (M×T×K) that `block` returns, see :func:`part_after`."""
@@ -322,8 +211,8 @@ def _cut(model: nn.Module, layer: str, example: Tensor) -> Cut:
     example = example[:1].detach()
     image, other = example.clone(), _other_image(example)
     site, tracer, logits = traced_site(model, layer, image)
-    expected = [_require_logits(logits, 1)]
-    output = _require_cells(tracer.at_watch, site)
+    expected = [require_logits(logits, 1)]
+    output = require_cells(tracer.at_watch, site)
     visits = tracer.visits
     grid = grid_of(visits, site.place(visits), _pixels(example), site.label)
     trunk = Trunk(model, site, grid)
@@ -331,7 +220,7 @@ def _cut(model: nn.Module, layer: str, example: Tensor) -> Cut:
     if grid.layout == "maps" and _has_channels_last(trunk, output, example):
         grid = trunk.grid = Grid("channels last")
     logits, other_output = _watched(model, site, other)
-    expected.append(_require_logits(logits, 1))
+    expected.append(require_logits(logits, 1))
     head = Head(model, site, example, tracer.before_watch, grid)
     head.mutates_images = trunk.mutates_images
     _check_only_path(head, site, example, output, tracer.before_watch)
@@ -359,35 +248,6 @@ def _reads_patches(head: Head, output: Tensor, pixels: tuple[int, int]) -> bool:
         return bool(head(torch.full_like(activations, torch.nan), rest).isnan().any())
 
 
-def part_after(
-    model: nn.Module, block: nn.Module, example: Tensor, grid: Grid
-) -> Callable[[Tensor], Tensor]:
-    """Logits (M×C) of the tokens (M×T×K) that `block` returns: the model after it, replayed.
-
-    `example` is one image (1×C×H×W). Raises :class:`LayerError` for a block that runs more than
-    once.
-    """
-    tracer = Tracer(model, (block, 1))
-    with torch.no_grad():
-        tracer.run(model, example.clone())
-    runs = [visit for visit in tracer.visits if visit.module is block]
-    if len(runs) != 1:
-        raise LayerError(f"a block that should run once ran {len(runs)} times")
-    site = Site(runs[0].name, block, 1, 1)
-    head = Head(model, site, example, tracer.before_watch, grid)
-    if isinstance(tracer.at_watch, Tensor):
-        return head.resume
-    others = tracer.at_watch[1:]  # what it returns beside its tokens, which nothing reads
-
-    def resume(output: Tensor) -> Tensor:
-        finished = [(done, _repeated(value, len(output))) for done, value in tracer.before_watch]
-        images = example.expand(len(output), *example.shape[1:])
-        with answering([*finished, (block, (output, *others))]):
-            return _require_logits(model(images), len(output))
-
-    return resume
-
-
 def _watched(model: nn.Module, site: Site, image: Tensor) -> tuple[Any, Tensor]:
     """The model's output on an image and the layer's, from one pass."""
     found: list[Tensor] = []
@@ -397,7 +257,7 @@ def _watched(model: nn.Module, site: Site, image: Tensor) -> tuple[Any, Tensor]:
         nonlocal calls
         calls += 1
         if calls == site.call:
-            found.append(_require_cells(output, site).clone())
+            found.append(require_cells(output, site).clone())
 
     handle = site.module.register_forward_hook(keep)
     try:
@@ -408,34 +268,6 @@ def _watched(model: nn.Module, site: Site, image: Tensor) -> tuple[Any, Tensor]:
     if not found:
         raise LayerError(f"layer {site.label!r} did not run on a {tuple(image.shape)} input")
     return logits, found[0]
-
-
-@contextmanager
-def answering(calls: list[tuple[nn.Module, Any]]) -> Iterator[None]:
-    """Within the context the first runs of each module return the given values, in order."""
-    values: dict[nn.Module, list[Any]] = {}
-    for module, value in calls:
-        values.setdefault(module, []).append(value)
-    own = {module: module.__dict__.get("forward") for module in values}
-    try:
-        for module, queue in values.items():
-            module.__dict__["forward"] = _scripted(module.forward, queue)
-        yield
-    finally:
-        for module, forward in own.items():
-            if forward is None:
-                module.__dict__.pop("forward", None)
-            else:
-                module.__dict__["forward"] = forward
-
-
-def _scripted(original: Callable[..., Any], queue: list[Any]) -> Callable[..., Any]:
-    pending = list(queue)
-
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        return pending.pop(0) if pending else original(*args, **kwargs)
-
-    return forward
 
 
 def _check_only_path(
@@ -551,29 +383,6 @@ def _pixels(example: Tensor) -> tuple[int, int]:
     return int(example.shape[-2]), int(example.shape[-1])
 
 
-def _repeated(value: Any, images: int) -> Any:
-    """What one image left behind, as though `images` of them had."""
-
-    def repeat(tensor: Tensor) -> Tensor:
-        one = tensor.ndim > 0 and tensor.shape[0] == 1
-        return tensor.expand(images, *tensor.shape[1:]) if one else tensor
-
-    return map_tensors(repeat, value)
-
-
-def _require_cells(output: Any, site: Site) -> Tensor:
-    if not isinstance(output, Tensor):
-        raise LayerError(
-            f"layer {site.label!r} returns a {type(output).__name__}; expected one N×K×h×w tensor"
-        )
-    if output.ndim not in (3, 4):
-        raise LayerError(
-            f"layer {site.label!r} returns shape {tuple(output.shape)}; expected N×K×h×w "
-            "(a layer before the maps are pooled or flattened), or N×T×K tokens"
-        )
-    return output
-
-
 def _has_channels_last(trunk: Trunk, output: Tensor, example: Tensor) -> bool:
     """Whether a map is N×h×w×K: of a square image it looks like n×n×K, and h follows the image's.
 
@@ -588,24 +397,3 @@ def _has_channels_last(trunk: Trunk, output: Tensor, example: Tensor) -> bool:
     except (RuntimeError, ValueError, AssertionError, LayerError):
         return False
     return rows != first
-
-
-def _require_logits(output: Any, images: int) -> Tensor:
-    """`output` as logits (N×C), or :class:`ModelError` saying what the model returned."""
-    if isinstance(output, dict):
-        keys = ", ".join(map(repr, output))
-        raise ModelError(
-            f"the model returns a dict ({keys}); wrap it so that it returns logits, as "
-            "camaudit.models.classifier.as_classifier does"
-        )
-    if not isinstance(output, Tensor):
-        raise ModelError(
-            f"the model returns a {type(output).__name__}; wrap it so that it returns one tensor "
-            "of logits (N×C)"
-        )
-    if output.ndim != 2 or output.shape[0] != images:
-        raise ModelError(
-            f"the model returns shape {tuple(output.shape)} for {images} image(s); expected "
-            "logits of shape N×C"
-        )
-    return output
