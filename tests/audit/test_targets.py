@@ -17,10 +17,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from camaudit.audit import loop as loop_module
+from camaudit.audit import worker as worker_module
+from camaudit.audit.batches import batch_tensor
 from camaudit.audit.images import audit_images
 from camaudit.audit.live import Live
-from camaudit.audit.loop import GALLERY_IMAGES, batch_tensor
+from camaudit.audit.loop import GALLERY_IMAGES
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import WalledSubject, build_subject
@@ -238,7 +239,7 @@ class CountedForwards:
 def test_more_targets_run_no_more_images(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    genuine = loop_module.prepare
+    genuine = worker_module.prepare
 
     def passes(targets: str) -> tuple[int, list[int]]:
         """Images through the trunk, and masked images with the wall and without."""
@@ -248,7 +249,7 @@ def test_more_targets_run_no_more_images(
             made.append(CountedForwards(genuine(*given)))
             return made[-1]
 
-        monkeypatch.setattr(loop_module, "prepare", counted)
+        monkeypatch.setattr(worker_module, "prepare", counted)
         torch.manual_seed(11)
         trunk = CountedTrunk(nn.Sequential(nn.Conv2d(3, 8, 3, stride=8, padding=1), nn.ReLU()))
         head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
@@ -561,7 +562,7 @@ def test_a_foreign_explainer_is_given_every_target(settings: Settings) -> None:
 def test_an_image_without_logits_has_one_record(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    genuine = loop_module.batch_tensor
+    genuine = worker_module.batch_tensor
 
     def spoiling(subject: Any, images: Any) -> Tensor:
         batch = genuine(subject, images)
@@ -571,7 +572,7 @@ def test_an_image_without_logits_has_one_record(
         return batch
 
     spoilt = walled(settings)[1][-1].id
-    monkeypatch.setattr(loop_module, "batch_tensor", spoiling)
+    monkeypatch.setattr(worker_module, "batch_tensor", spoiling)
     outcome = run_audit(replace(settings, targets="top-2", methods=("gradcam", "scorecam")))
     for method in ("gradcam", "scorecam"):
         own = by_image(records(outcome, method))
