@@ -114,9 +114,9 @@ def _globals(stream: IO[bytes]) -> Iterator[str]:
         elif operation.name == "MEMOIZE":
             memo[len(memo)] = texts[-1] if texts else ""
         elif operation.name in ("BINPUT", "LONG_BINPUT", "PUT"):
-            memo[int(argument)] = texts[-1] if texts else ""
+            memo[int(str(argument))] = texts[-1] if texts else ""
         elif operation.name in ("BINGET", "LONG_BINGET", "GET"):
-            texts.append(memo.get(int(argument), ""))
+            texts.append(memo.get(int(str(argument)), ""))
 
 
 def _is_plain(name: str) -> bool:
