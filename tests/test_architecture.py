@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "types": set(),
     "files": {"errors"},
     "pictures": {"errors"},
+    "redaction": set(),
     "registry": set(),
     "maps": set(),
     "probability": set(),
@@ -51,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "invariance": {
         "errors", "files", "registry", "importing", "maps", "sites", "recent", "cut", "capture",
-        "objective", "methods", "walls", "adapters", "probability", "spelling",
+        "objective", "methods", "walls", "adapters", "probability", "redaction", "spelling",
     },
     "data": {"", "errors", "files", "pictures"},
     "models": {"errors", "importing", "probability", "sites", "spelling"},
@@ -59,14 +60,14 @@ ALLOWED: dict[str, set[str]] = {
     "schema": set(),
     "gates": {
         "errors", "files", "types", "metrics.estimates", "schema", "report.figures", "report.gate",
-        "spelling",
+        "redaction", "spelling",
     },
     "audit": {
         "", "errors", "types", "maps", "sites", "cut", "capture", "engine", "methods", "walls",
         "metrics", "data", "models", "report.gallery", "report.names", "report.sanity_pictures",
         "initialisation", "theory", "training.trained", "sanity", "invariance", "gates",
         "evaluation",
-        "importing", "adapters", "probability", "spelling",
+        "importing", "adapters", "probability", "redaction", "spelling",
     },
     "training": {
         "", "errors", "files", "cut", "data", "initialisation", "models", "walls", "report.curves",
@@ -74,7 +75,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "commands": {
         "", "errors", "files", "types", "data", "console", "audit", "gates", "report", "schema",
-        "training", "spelling",
+        "redaction", "training", "spelling",
     },
     "testing": {
         "", "errors", "files", "gates", "report.gate", "report.html", "audit", "invariance",
@@ -92,8 +93,8 @@ ALLOWED: dict[str, set[str]] = {
 
 #: These never import torch, so that they work from records alone or answer at once.
 TORCH_FREE = {
-    "errors", "types", "files", "registry", "importing", "spelling", "report", "schema", "gates",
-    "cli", "", "__main__", "pytest_plugin",
+    "errors", "types", "files", "registry", "importing", "redaction", "spelling", "report",
+    "schema", "gates", "cli", "", "__main__", "pytest_plugin",
 }  # fmt: skip
 
 

@@ -220,6 +220,7 @@ def _write(
 ) -> None:
     from camaudit.gates.annotations import ci_annotations
     from camaudit.gates.written import write_outputs
+    from camaudit.redaction import cleaner
     from camaudit.report.html import render
 
     others: dict[Path, str] = {}
@@ -233,7 +234,7 @@ def _write(
         others[base] = json.dumps(plain, indent=2, allow_nan=False) + "\n"
     written = write_outputs(
         made.verdict, made.results, replace(outputs, others=others), date=date, seconds=seconds,
-        report=str(report) if report in others else "",
+        report=cleaner()(str(report)) if report in others else "",
     )  # fmt: skip
     for path in written:
         click.echo(f"wrote {path}", err=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from camaudit.errors import CamauditError
 from camaudit.gates.verdict import Verdict
 from camaudit.gates.written import Outputs, write_outputs
+from camaudit.redaction import cleaner
 
 __all__ = ["UNFINISHED", "unsummarised", "void"]
 
@@ -42,7 +43,8 @@ def void(
     }  # fmt: skip
     others = [path for path in outputs.others if path.is_file() and path.resolve() not in inputs]
     stripped = {path: text for path in others if (text := _without_verdict(path)) is not None}
-    verdict = Verdict(policy=policy, rulings=(), problems=(why,))
+    clean = cleaner()
+    verdict = Verdict(policy=clean(policy), rulings=(), problems=(clean(why),))
     try:
         write_outputs(verdict, {}, Outputs(**mine, others=stripped), date=date)
     except CamauditError:
