@@ -55,7 +55,7 @@ ALLOWED: dict[str, set[str]] = {
         "objective", "methods", "walls", "adapters", "probability", "redaction", "spelling",
     },
     "data": {"", "errors", "files", "pictures"},
-    "models": {"errors", "importing", "probability", "sites", "spelling"},
+    "models": {"errors", "files", "importing", "probability", "sites", "spelling"},
     "report": {"errors", "files", "types"},
     "schema": set(),
     "gates": {

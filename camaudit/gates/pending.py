@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from camaudit.errors import CamauditError
+from camaudit.files import parsed_json
 from camaudit.gates.verdict import Verdict
 from camaudit.gates.written import Outputs, write_outputs
 from camaudit.redaction import cleaner
@@ -67,8 +68,8 @@ def _without_verdict(path: Path) -> str | None:
     if path.suffix != ".json":
         return None
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        results = parsed_json(path.read_text(encoding="utf-8"), finite=False)
+    except (OSError, ValueError):
         return None  # no reader takes a verdict from it either
     if not isinstance(results, dict) or not results.pop("gate", None):
         return None

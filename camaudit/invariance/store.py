@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from camaudit.errors import UsageError
-from camaudit.files import made_folder, write_files
+from camaudit.files import made_folder, parsed_json, write_files
 from camaudit.invariance.example import Example
 from camaudit.redaction import cleaner
 
@@ -38,7 +38,7 @@ class Store:
         if not path.is_file():
             return []
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = parsed_json(path.read_text(encoding="utf-8"))
             if stored["format"] != _FORMAT:
                 raise ValueError(f"format {stored['format']!r}")
             return [Example.from_dict(values) for values in stored["examples"]]

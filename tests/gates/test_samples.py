@@ -352,7 +352,14 @@ def test_what_a_flat_map_scores() -> None:
         ({"images": [{"id": "a"}, {"id": "a"}]}, "'a' more than once"),
         ({"images": [{"id": "a", "sha256": "x"}, {"id": "b", "sha256": "x"}]}, "same pixels"),
         ({"timing": {"total": math.nan}}, "timing.total is NaN"),
-        ({"records": [record("gradcam", "a", math.inf)]}, r"records\[0\].mu_l1 is NaN or infinite"),
+        (
+            {"records": [record("gradcam", "a", math.inf)]},
+            r"records\[0\].mu_l1 is NaN, infinite or",
+        ),
+        (
+            {"records": [record("gradcam", "a", 10**30)]},
+            r"mu_l1 is NaN, infinite or beyond 64 bits",
+        ),
     ],
 )
 def test_defects_of_a_run(change: dict[str, Any], words: str) -> None:
