@@ -93,7 +93,7 @@ class NetworkSpec:
             given = dict(content)
             given["widths"] = tuple(tuple(block) for block in given.get("widths", ()))
             spec = cls(**given)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ModelError(f"this is no description of a network: {error}") from error
         _check(spec)
         return spec
