@@ -218,20 +218,21 @@ def test_what_is_smuggled_in_does_nothing(
         page.on("console", lambda message: told.append(message.text))
         page.goto(path.as_uri())
         title = page.title()
-        if intruder == "a form":
-            page.locator("#send").click(no_wait_after=True)
         page.wait_for_timeout(100)
         assert page.title() == title != "owned"
         assert page.evaluate("getComputedStyle(document.body).visibility") == "visible"
         if intruder == "a style of an element":
             styled = page.evaluate("getComputedStyle(document.getElementById('styled')).position")
             assert styled == "static"
-        assert page.url == path.as_uri()
         assert page.evaluate("document.baseURI") == path.as_uri()
-        assert asked == [path.as_uri()]  # what the policy stops is not sent
-        assert any("Content Security Policy" in text for text in told)
         header = page.locator("table.figures th", has_text="μ (L1)").first
         header.get_by_role("button").dispatch_event("click")
         assert header.get_attribute("aria-sort") == "ascending"
+        if intruder == "a form":
+            page.locator("#send").click(no_wait_after=True)
+            page.wait_for_timeout(100)
+        assert page.url == path.as_uri()
+        assert asked == [path.as_uri()]  # what the policy stops is not sent
+        assert any("Content Security Policy" in text for text in told)
     finally:
         context.close()
