@@ -17,6 +17,7 @@ SUFFIXES = (".npy", ".png", ".safetensors")
 
 _MOST = 1 << 26  # values of a file: far above any map, and far below what fills a memory
 _HEADER = 1 << 20  # bytes of a file beside them
+_MAGIC = b"\x93NUMPY"
 _GREY = ("L", "I;16", "I;16B", "I", "1")
 
 
@@ -49,10 +50,14 @@ def read_map(path: Path) -> NDArray[np.float64]:
 
 
 def _npy(path: Path) -> NDArray[Any]:
+    with path.open("rb") as stream:
+        start = stream.read(len(_MAGIC))
+    if start.startswith(b"PK"):
+        raise ValueError("it holds several arrays")
+    if start != _MAGIC:  # which NumPy would take for a pickle
+        raise ValueError("it is no .npy file")
     # mapped: a header that promises more than the file holds is refused before memory is taken
     found = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(found, np.ndarray):
-        raise ValueError("it holds several arrays")
     return np.asarray(_bounded(found.shape, found))
 
 
