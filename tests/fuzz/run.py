@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import random
+import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,11 +74,12 @@ def fuzz(
 
 def _tried(target: Target, path: Path, found: Outcome) -> tuple[str, str] | None:
     """A finding as its place and its story; None where all is well, which is counted."""
-    began = time.process_time()
+    began, left = time.process_time(), []
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _unraisable(left):
             warnings.simplefilter("error")
             target.read(path)
+            gc.collect(0)
     except CamauditError as error:
         message = str(error)
         if not message.strip() or len(message) > _LONGEST or "crashed" in message:
@@ -88,6 +92,19 @@ def _tried(target: Target, path: Path, found: Outcome) -> tuple[str, str] | None
         return place, traceback.format_exc()
     else:
         found.read += 1
+    if left:  # such as a file that was left open
+        return f"left behind: {left[0][:60]}", "\n".join(left)
     if time.process_time() - began > SLOW:
         return "slow", f"{time.process_time() - began:.0f} seconds"
     return None
+
+
+@contextmanager
+def _unraisable(left: list[str]) -> Iterator[None]:
+    """Gather what goes wrong where nobody can catch it, as warnings of files that stay open do."""
+    before = sys.unraisablehook
+    sys.unraisablehook = lambda told: left.append(f"{told.exc_value!r} in {told.object!r}")
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before

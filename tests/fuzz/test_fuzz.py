@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -40,16 +41,18 @@ def test_a_crash_a_mute_error_and_a_long_one_are_findings(tmp_path: Path) -> Non
             raise UsageError("x" * 30_000)
         if data.startswith(b"3"):
             raise UsageError("a reason")
+        if data.startswith(b"5"):
+            path.open("rb")  # and never closed
 
-    seeds = {".a": [b"0", b"1", b"2", b"3", b"4"]}
+    seeds = {".a": [b"0", b"1", b"2", b"3", b"4", b"5"]}
     target = Target(seeds, lambda rng, known: rng.choice(known), read)
     found = fuzz("all", target, seconds=20, seed=0, folder=tmp_path, most=60)
-    assert len(found.findings) == 3
+    assert len(found.findings) == 4
     assert found.read > 0
     assert found.refused > 0
     for path in found.findings.values():
-        assert path.read_bytes() in b"012"
-        assert "Error" in path.with_name(f"{path.name}.txt").read_text()
+        assert path.read_bytes() in b"0125"
+        assert re.search("Error|unclosed", path.with_name(f"{path.name}.txt").read_text())
 
 
 @pytest.mark.parametrize(
