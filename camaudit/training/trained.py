@@ -90,7 +90,10 @@ def load_trained(folder: Path) -> Trained:
         raise ModelError(f"{home / DESCRIPTION_NAME} lacks or garbles {error}") from error
     if not all(isinstance(text, str) for text in (name, *classes)) or len(classes) != spec.classes:
         raise ModelError(f"{home / DESCRIPTION_NAME} does not name its {spec.classes} classes")
-    model = build(spec)
+    try:
+        model = build(spec)
+    except (RuntimeError, MemoryError) as error:
+        raise ModelError(f"{home / DESCRIPTION_NAME}: no such network fits ({error})") from error
     weights = home / WEIGHTS_NAME
     if weights.is_file() and file_sha256(weights) != digest:
         raise WeightsError(
