@@ -63,7 +63,8 @@ def test_a_spec_survives_json() -> None:
 @pytest.mark.parametrize(
     "change",
     [{"network": "huge"}, {"size": 65}, {"size": 27}, {"classes": 0}, {"live_rows": -1},
-     {"widths": []}, {"widths": [[0]]}, {"widths": [[True]]}, {"widths": ["ab"]}, {"widths": 5}, {"hidden": "12"}, {"dropout": 1.0},
+     {"widths": []}, {"widths": [[0]]}, {"widths": [[True]]}, {"widths": ["ab"]}, {"widths": 5},
+     {"hidden": "12"}, {"dropout": 1.0},
      {"extra": 1}, {"layer": None}, {"classes": 10**9}, {"network": "torchvision:resnet18"}],
 )  # fmt: skip
 def test_garbled_specs_are_refused(change: dict[str, object]) -> None:
