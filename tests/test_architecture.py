@@ -67,7 +67,7 @@ ALLOWED: dict[str, set[str]] = {
         "metrics", "data", "models", "report.gallery", "report.names", "report.sanity_pictures",
         "initialisation", "theory", "training.trained", "sanity", "invariance", "gates",
         "evaluation",
-        "importing", "adapters", "probability", "redaction", "spelling",
+        "importing", "adapters", "objective", "probability", "redaction", "spelling",
     },
     "training": {
         "", "errors", "files", "cut", "data", "initialisation", "models", "walls", "report.curves",

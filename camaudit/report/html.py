@@ -24,6 +24,7 @@ from camaudit.report.panels import panels
 from camaudit.report.sanity import sanity_view
 from camaudit.report.sanity_pictures import SanityPicture
 from camaudit.report.theory import theory_view
+from camaudit.report.two_classes import two_class_view
 from camaudit.report.view import report_view, select_check
 from camaudit.types import Results
 
@@ -86,6 +87,7 @@ def render(
         invariance=invariance,
         gate=gate,
         table=data_view(results),
+        two_classes=two_class_view(results),
         panels=panels(gallery, summary, results.records),
         legend=legend_uri(),
         styles=styles,
