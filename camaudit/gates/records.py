@@ -67,6 +67,8 @@ def defects(results: Any) -> list[str]:
         for name, kind in _PARTS.items()
         if not isinstance(results.get(name), kind)
     ]
+    if not isinstance(results.get("environment", {}), (dict, NoneType)):
+        wrong.append("results.json has an environment that is no dict")
     if wrong:
         return wrong
     seed = results["settings"].get("seed")

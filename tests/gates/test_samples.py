@@ -347,6 +347,7 @@ def test_what_a_flat_map_scores() -> None:
         ({"settings": {"seed": False}}, "seed False"),
         ({"records": None}, "lacks records"),
         ({"zone": []}, "lacks zone"),
+        ({"environment": [None]}, "environment that is no dict"),
         ({"images": []}, "no image"),
         ({"images": [{"id": 3}]}, "without an id"),
         ({"images": [{"id": "a"}, {"id": "a"}]}, "'a' more than once"),
