@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,6 +20,7 @@ __all__ = [
     "check_folder",
     "made_folder",
     "output_error",
+    "parsed_json",
     "replacing",
     "sync_folder",
     "write_files",
@@ -26,6 +28,9 @@ __all__ = [
     "write_paths",
     "write_text",
 ]
+
+_DEPTH = 100  # of JSON; what we write is less than 20 deep
+_TOO_DEEP = f"it is nested more than {_DEPTH} deep"
 
 
 def made_folder(folder: str | os.PathLike[str]) -> Path:
@@ -200,6 +205,36 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Replace `path` by `content` as indented JSON; NaN and infinity are refused."""
     text = json.dumps(content, allow_nan=False, indent=2, ensure_ascii=False)
     write_text(path, text + "\n")
+
+
+def parsed_json(text: str | bytes, *, finite: bool = True) -> Any:
+    """The JSON value in `text`, which may come from a stranger.
+
+    Raises :class:`ValueError` where it is none, is nested more than 100 deep, or, where it must be
+    `finite`, holds a number that is NaN or infinite.
+
+    >>> parsed_json('{"a": [1, 2.5]}')
+    {'a': [1, 2.5]}
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    level = [value]
+    for _ in range(_DEPTH):
+        for item in level:
+            if finite and isinstance(item, float) and not math.isfinite(item):
+                raise ValueError(f"{item} is no JSON number")
+        level = [inner for item in level for inner in _inside(item)]
+        if not level:
+            return value
+    raise ValueError(_TOO_DEEP)
+
+
+def _inside(item: Any) -> Iterable[Any]:
+    if isinstance(item, dict):
+        return item.values()
+    return item if isinstance(item, list) else ()
 
 
 def sync_folder(folder: Path) -> None:

@@ -18,7 +18,7 @@ __all__ = ["described", "folder_of", "importable", "named"]
 
 def folder_of(source: str) -> Path:
     """Where modules beside `source` are looked for: a file's folder, else the working folder."""
-    return Path(source).resolve().parent if source.endswith(".py") else Path.cwd()
+    return Path(source).expanduser().resolve().parent if source.endswith(".py") else Path.cwd()
 
 
 @contextmanager
@@ -35,11 +35,12 @@ def importable(folder: Path) -> Iterator[None]:
 def named(source: str, name: str, *, what: str, error: type[UsageError] = UsageError) -> Any:
     """What is called `name` in `source` (package.module or file.py), which is imported.
 
+    A file's path may begin with ~, as those in results.json do.
     `what` says in messages what it is for ("the model factory"). Raises `error` where there is no
     such file, where importing fails, and where the module has no such name (near names are listed).
     """
     module = (
-        _from_file(Path(source), what, error)
+        _from_file(Path(source).expanduser(), what, error)
         if source.endswith(".py")
         else _from_import(source, what, error)
     )

@@ -18,6 +18,8 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
     "files": {"errors"},
+    "pictures": {"errors"},
+    "redaction": set(),
     "registry": set(),
     "maps": set(),
     "probability": set(),
@@ -38,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors", "registry", "maps", "first_linear", "capture", "objective", "spelling",
         "attention", "tokens",
     },
-    "adapters": {"errors", "importing", "maps", "spelling", "tokens"},
+    "adapters": {"errors", "importing", "maps", "pictures", "spelling", "tokens"},
     "initialisation": {"errors"},
     "walls": {
         "errors", "initialisation", "maps", "probability", "recent", "sites", "cut", "passage",
@@ -57,23 +59,23 @@ ALLOWED: dict[str, set[str]] = {
     },
     "invariance": {
         "errors", "files", "registry", "importing", "maps", "sites", "recent", "cut", "capture",
-        "objective", "methods", "walls", "adapters", "probability", "spelling",
+        "objective", "methods", "walls", "adapters", "probability", "redaction", "spelling",
     },
-    "data": {"", "errors", "files"},
-    "models": {"errors", "importing", "probability", "sites", "spelling"},
+    "data": {"", "errors", "files", "pictures"},
+    "models": {"errors", "files", "importing", "probability", "sites", "spelling"},
     "report": {"errors", "files", "types"},
     "schema": set(),
     "store": {"errors", "files"},
     "gates": {
         "errors", "files", "types", "metrics.estimates", "schema", "report.figures", "report.gate",
-        "spelling",
+        "redaction", "spelling",
     },
     "audit": {
         "", "errors", "types", "maps", "sites", "cut", "capture", "engine", "methods", "walls",
         "metrics", "data", "models", "report.gallery", "report.names", "report.sanity_pictures",
         "initialisation", "theory", "training.trained", "sanity", "invariance", "gates",
         "evaluation",
-        "importing", "adapters", "probability", "spelling", "store", "objective",
+        "importing", "adapters", "objective", "probability", "redaction", "spelling", "store",
     },
     "training": {
         "", "errors", "files", "cut", "data", "initialisation", "models", "walls", "report.curves",
@@ -81,7 +83,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "commands": {
         "", "errors", "files", "types", "data", "console", "audit", "gates", "report", "schema",
-        "training", "spelling", "store",
+        "redaction", "training", "spelling", "store",
     },
     "testing": {
         "", "errors", "files", "gates", "report.gate", "report.html", "audit", "invariance",
@@ -99,8 +101,8 @@ ALLOWED: dict[str, set[str]] = {
 
 #: These never import torch, so that they work from records alone or answer at once.
 TORCH_FREE = {
-    "errors", "types", "files", "registry", "importing", "spelling", "report", "schema", "store",
-    "gates", "cli", "", "__main__", "pytest_plugin",
+    "errors", "types", "files", "registry", "importing", "redaction", "spelling", "report",
+    "schema", "store", "gates", "cli", "", "__main__", "pytest_plugin",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from camaudit.errors import OutputError
-from camaudit.files import replacing, write_json, write_text
+from camaudit.files import parsed_json, replacing, write_json, write_text
 
 
 @pytest.fixture
@@ -72,3 +72,21 @@ def test_json_is_indented_and_has_no_nan(kept: Path) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(kept, {"value": float("nan")})
     assert only(kept) == before
+
+
+@pytest.mark.parametrize("depth", [98, 99, 101, 900, 100_000])
+@pytest.mark.parametrize(("left", "right"), [("[", "]"), ('{"a":', "}")])
+def test_json_is_read_to_a_depth(depth: int, left: str, right: str) -> None:
+    text = left * depth + "1" + right * depth
+    if depth < 100:
+        assert json.dumps(parsed_json(text), separators=(",", ":")) == text
+    else:
+        with pytest.raises(ValueError, match="nested more than 100 deep"):
+            parsed_json(text)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_json_numbers_are_finite_unless_asked(number: str) -> None:
+    with pytest.raises(ValueError, match=r"(nan|inf) is no JSON number"):
+        parsed_json(f'{{"a": [{number}]}}')
+    assert not abs(parsed_json(f'{{"a": [{number}]}}', finite=False)["a"][0]) < 1e308

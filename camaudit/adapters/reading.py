@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from camaudit.errors import MethodError
+from camaudit.errors import ImageError, MethodError
+from camaudit.pictures import opened
 
 __all__ = ["SUFFIXES", "read_map"]
 
 SUFFIXES = (".npy", ".png", ".safetensors")
 
 _MOST = 1 << 26  # values of a file: far above any map, and far below what fills a memory
+_HEADER = 1 << 20  # bytes of a file beside them
+_MAGIC = b"\x93NUMPY"
 _GREY = ("L", "I;16", "I;16B", "I", "1")
 
 
@@ -29,8 +30,11 @@ def read_map(path: Path) -> NDArray[np.float64]:
     """
     read = {".npy": _npy, ".png": _png, ".safetensors": _safetensors}[path.suffix.lower()]
     try:
-        if not path.stat().st_size:
+        size = path.stat().st_size
+        if not size:
             raise ValueError("the file is empty")
+        if size > 8 * _MOST + _HEADER:
+            raise ValueError(f"{size} bytes are more than a map has")
         values = read(path)
     except Exception as error:  # a damaged file raises anything
         raise MethodError(f"{path.name} cannot be read as a map: {error}") from error
@@ -46,21 +50,23 @@ def read_map(path: Path) -> NDArray[np.float64]:
 
 
 def _npy(path: Path) -> NDArray[Any]:
+    with path.open("rb") as stream:
+        start = stream.read(len(_MAGIC))
+    if start.startswith(b"PK"):
+        raise ValueError("it holds several arrays")
+    if start != _MAGIC:  # which NumPy would take for a pickle
+        raise ValueError("it is no .npy file")
     # mapped: a header that promises more than the file holds is refused before memory is taken
     found = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(found, np.ndarray):
-        raise ValueError("it holds several arrays")
     return np.asarray(_bounded(found.shape, found))
 
 
 def _png(path: Path) -> NDArray[Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path, formats=("PNG",)) as image:
-            _bounded(image.size, None)
-            if image.mode not in _GREY:
-                raise ValueError(f"it is a picture of mode {image.mode}; expected grey values")
-            values = np.asarray(image)
+    with opened(path.read_bytes(), ("PNG",)) as image:
+        _bounded(image.size, None)
+        if image.mode not in _GREY:
+            raise ImageError(f"it is a picture of mode {image.mode}; expected grey values")
+        values = np.asarray(image)
     return values.astype(np.uint8) if values.dtype == np.bool_ else values
 
 
@@ -78,5 +84,5 @@ def _safetensors(path: Path) -> NDArray[Any]:
 
 def _bounded(shape: tuple[int, ...], values: Any) -> Any:
     if int(np.prod(shape, dtype=np.float64)) > _MOST:
-        raise ValueError(f"{'×'.join(map(str, shape))} values are more than a map has")
+        raise ImageError(f"{'×'.join(map(str, shape))} values are more than a map has")
     return values

@@ -76,13 +76,18 @@ def adjusted(policy: Policy, *, seed: int | None = None, quick: bool = False) ->
 
 
 def audited(
-    policy: Policy, *, images: int | None = None, progress: Progress | None = None
+    policy: Policy,
+    *,
+    images: int | None = None,
+    progress: Progress | None = None,
+    unsafe_pickle: bool = False,
 ) -> Outcome:
     """Run the audit that a policy asks for; modules in its folder can be imported.
 
-    Raises the errors of :func:`camaudit.audit.run.run_audit`.
+    unsafe_pickle: weights files may run code, which no policy can allow by itself. Raises the
+    errors of :func:`camaudit.audit.run.run_audit`.
     """
-    settings = settings_of(policy, images=images)
+    settings = replace(settings_of(policy, images=images), unsafe_pickle=unsafe_pickle)
     with importable(policy.folder.resolve()), staying():
         return run_audit(settings, progress=progress, counterexamples=policy.folder / KEPT)
 
@@ -95,6 +100,7 @@ def gate(
     baseline: Mapping[str, Any] | None = None,
     escalate: bool = False,
     progress: Progress | None = None,
+    unsafe_pickle: bool = False,
 ) -> Gated:
     """Judge `results` by `policy`, or run the audit first where there are none.
 
@@ -102,6 +108,7 @@ def gate(
     where rulings are inconclusive, run as many more images as may decide, up to the policy's
     `escalate`; :class:`UsageError` where it has none. The images of the first run are among those
     of a larger one, so that a pinned hash of the images is held against the first alone.
+    unsafe_pickle: see :func:`audited`.
     """
     if escalate and policy.escalate is None:
         raise UsageError(
@@ -109,14 +116,14 @@ def gate(
         )
     outcome: Outcome | None = None
     if results is None:
-        outcome = audited(policy, progress=progress)
+        outcome = audited(policy, progress=progress, unsafe_pickle=unsafe_pickle)
         results = outcome.results.to_dict()
     verdict = judge(policy, results, baseline, today=today)
     while escalate and (count := _next(policy, verdict, results)) is not None:
         policy = replace(
             policy, pins={key: pin for key, pin in policy.pins.items() if key != "images_sha256"}
         )
-        outcome = audited(policy, images=count, progress=progress)
+        outcome = audited(policy, images=count, progress=progress, unsafe_pickle=unsafe_pickle)
         before, results = len(results["images"]), outcome.results.to_dict()
         verdict = judge(policy, results, baseline, today=today)
         if len(results["images"]) <= before:

@@ -17,6 +17,7 @@ from camaudit.data.manifest import MANIFEST_NAME, Manifest, load_images, read_ma
 from camaudit.data.seam import dead_mask
 from camaudit.data.stack_mix import StackImage, plain_images, stack_mix
 from camaudit.errors import UsageError
+from camaudit.redaction import cleaner
 from camaudit.walls import DeadZone
 
 __all__ = ["AuditImages", "DataSet", "audit_images", "data_size", "open_data"]
@@ -87,10 +88,11 @@ def open_data(folders: Sequence[Path]) -> tuple[DataSet, ...]:
         if twice[one.folder.resolve()] > 1:
             raise UsageError(f"{one.folder} is named twice: give every data set once")
     names = [one.name for one in found]
+    clean = cleaner()  # names are parts of the ids of images
     while clashing := {name for name, uses in Counter(names).items() if uses > 1}:
         # a folder may be another set's name, so that one round does not always do
         names = [
-            printable(str(one.folder)) if name in clashing else name
+            printable(clean(str(one.folder))) if name in clashing else name
             for one, name in zip(found, names, strict=True)
         ]
     return tuple(replace(one, name=name) for one, name in zip(found, names, strict=True))

@@ -8,7 +8,7 @@ import inspect
 import io
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from camaudit.audit.subject import WalledSubject
 from camaudit.audit.targets import Target
 from camaudit.audit.units import Batch, Chosen, Decided, Entry, Map
 from camaudit.data.stack_mix import StackImage
-from camaudit.methods import method_call
+from camaudit.methods import METHODS, method_call
+from camaudit.redaction import cleaner
 from camaudit.store import Cell, Store, cell_key, digest_of
 from camaudit.types import DeadZoneFigures, Status, plain
 
@@ -69,6 +70,7 @@ class Ledger:
         self.computed = 0
         self._settings = settings
         self._images = images
+        self._clean = cleaner(names={*METHODS, *(image.id for image in images)})
         self._code = {spec.name: foreign.code(spec) for spec in foreign.specs}
         engine = {"precision": settings.precision, "exact": settings.exact}
         self._base = {
@@ -131,7 +133,8 @@ class Ledger:
             chosen = decided[place].chosen
             keys = self._keys(method, place, decided[place])
             for key, one, entry in zip(keys, chosen, entries, strict=True):
-                cells.append(_cell(key, method, self._images[place].id, one.target.index, entry))
+                told = replace(entry, message=self._clean(entry.message))
+                cells.append(_cell(key, method, self._images[place].id, one.target.index, told))
         places = range(start, start + len(found))
         self.store.put(cells, run=self.run, unit=self._unit(method, places, decided))
 

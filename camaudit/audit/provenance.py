@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,19 @@ import torch
 import torchvision
 
 from camaudit.data.stack_mix import StackImage
+from camaudit.redaction import cleaner
+from camaudit.types import Results
 
-__all__ = ["environment", "image_entry", "image_source", "images_sha256", "pixels_sha256"]
+__all__ = [
+    "environment",
+    "image_entry",
+    "image_source",
+    "images_sha256",
+    "pixels_sha256",
+    "publishable",
+]
+
+_PARTS = ("theory", "metrics", "protocol", "sanity", "invariance")
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -69,3 +80,24 @@ def image_source(folder: Path | None, data: Sequence[str] = ()) -> str:
     if data:
         return ", ".join(data)
     return "photographs in scikit-image's wheel" if folder is None else str(folder)
+
+
+def publishable(results: Results) -> Results:
+    """The results without secrets, and with paths cut, see :mod:`camaudit.redaction`."""
+    source = results.provenance
+    names = {entry["id"] for entry in source.images if "id" in entry}
+    names |= {record.method for record in results.records} | set(source.settings.get("methods", ()))
+    clean = cleaner(names=names)
+    provenance = replace(
+        source, environment=clean(source.environment), subject=clean(source.subject),
+        settings=clean(source.settings), images=clean(source.images),
+    )  # fmt: skip
+    return replace(
+        results,
+        provenance=provenance,
+        records=[replace(one, message=clean(one.message)) for one in results.records],
+        data=[replace(one, folder=clean(one.folder)) for one in results.data],
+        claims=[replace(one, detail=clean(one.detail)) for one in results.claims],
+        warnings=clean(results.warnings),
+        **{name: clean(getattr(results, name)) for name in _PARTS},
+    )

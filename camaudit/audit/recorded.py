@@ -14,6 +14,7 @@ from camaudit.audit.settings import Settings
 from camaudit.audit.subject import WalledSubject
 from camaudit.data.stack_mix import StackImage
 from camaudit.errors import CamauditError
+from camaudit.redaction import cleaner
 from camaudit.store import Store, open_store
 
 __all__ = ["Recorded"]
@@ -63,7 +64,7 @@ class Recorded:
                 "state": "running",
                 "began": _now(),
                 "camaudit": camaudit.__version__,
-                "settings": self.settings.to_dict(),
+                "settings": cleaner()(self.settings.to_dict()),
             }
         )
         return Ledger(

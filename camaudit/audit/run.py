@@ -18,7 +18,13 @@ from camaudit.audit.invariance import InvarianceFindings, audit_invariance, fore
 from camaudit.audit.live import Live, tensor_images
 from camaudit.audit.loop import Loop, Progress, Silent
 from camaudit.audit.placing import Place, placed
-from camaudit.audit.provenance import environment, image_entry, image_source, images_sha256
+from camaudit.audit.provenance import (
+    environment,
+    image_entry,
+    image_source,
+    images_sha256,
+    publishable,
+)
 from camaudit.audit.recorded import Recorded
 from camaudit.audit.sanity import SanityFindings, audit_sanity
 from camaudit.audit.sanity_claims import wall_claims
@@ -291,7 +297,7 @@ def _outcome(found: _Found) -> Outcome:
         )
     results = replace(results, warnings=[*warnings, *_skipped(images)], timing=timing)
     gallery = [] if found.loop is None or found.zone is None else _gallery(found.loop, found.zone)
-    return Outcome(results, gallery, found.metrics, found.sanity, found.invariance)
+    return Outcome(publishable(results), gallery, found.metrics, found.sanity, found.invariance)
 
 
 def _protocol(found: _Found, name: str) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def audit_sanity(
         claims=sanity_claims(found, families),
         pictures=kept.pictures(found),
         seconds={name: round(value, 3) for name, value in seconds.items()},
-        warnings=warnings,
+        warnings=warnings if second is None else (*warnings, *second.warnings),
         second=None if second is None else second.description,
     )
 

@@ -37,6 +37,8 @@ class Settings:
         `camaudit train` wrote there, with its own wall; ignored by the wall "vgg16".
     weights: a weights file, or None for what the spec brings.
     unmasked_weights: for the wall "vgg16", weights of the network without the wall.
+    unsafe_pickle: weights files (also `permuted`) that are pickles with code are loaded, which runs
+        that code; else they are refused.
     output: key, attribute or place of the logits in what the model returns; None for the rule of
         :mod:`camaudit.models.classifier`.
     head: "softmax" (one class of many) or "sigmoid" (each class for itself, multi-label); None for
@@ -102,6 +104,7 @@ class Settings:
     model: str = "lite0"
     weights: Path | None = None
     unmasked_weights: Path | None = None
+    unsafe_pickle: bool = False
     output: str | None = None
     head: Link | None = None
     layer: str | None = None
@@ -161,6 +164,11 @@ class Settings:
             raise UsageError(
                 "unmasked weights belong to the paper's VGG16 (--wall vgg16): other models are "
                 "their own twin, and a trained one has its twin in its folder"
+            )
+        if self.unsafe_pickle and not (self.weights or self.unmasked_weights or self.permuted):
+            raise UsageError(
+                "--unsafe-pickle is about a weights file, and none is given: leave it out, or give "
+                "--weights"
             )
         if (self.output or self.head) and (self.wall == "vgg16" or self.trained is not None):
             raise UsageError(

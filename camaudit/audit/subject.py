@@ -24,7 +24,7 @@ from camaudit.errors import (
 )
 from camaudit.models.classifier import description_of, own_module
 from camaudit.models.loading import LoadedModel, load_model, resolve_device
-from camaudit.models.weights import file_sha256, read_state_dict, state_sha256
+from camaudit.models.weights import file_sha256, read_weights, state_sha256
 from camaudit.sites import require_eval
 from camaudit.training.trained import (
     DESCRIPTION_NAME,
@@ -53,6 +53,7 @@ __all__ = [
 ]
 
 _ENOUGH = 0.1  # share of the image that a receptive-field zone must score to be preferred
+_PAPER_ROWS = 5  # live rows of the paper's wall
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -83,11 +84,12 @@ class WalledSubject(Subject):
 
 @dataclass(frozen=True, eq=False)
 class Second:
-    """A second model to compare the subject with, and its target layer."""
+    """A second model to compare the subject with, its target layer, and what a user must know."""
 
     model: nn.Module
     layer: str
     description: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +175,8 @@ def load_second(settings: Settings, subject: Subject) -> Second:
         built = _built(own, subject.device)
         digest = built.loaded.weights_sha256
         known = {"weights": built.loaded.weights, "weights_sha256": digest}
-        second = Second(built.loaded.model, subject.layer, known)
+        notes = _unpickled(built.loaded)
+        second = Second(built.loaded.model, subject.layer, known, notes)
     _moved(second.model, subject.device)
     shapes = [
         {name: tuple(value.shape) for name, value in model.state_dict().items()}
@@ -229,6 +232,7 @@ def _known(settings: Settings, built: _Built, device: torch.device) -> dict[str,
         )
     if settings.preprocess is None and loaded.preprocess is None:
         warnings.append("no --preprocess was given: images are standardised as for ImageNet")
+    warnings += _unpickled(loaded)
     warnings += notes_of(settings, loaded, built.example)
     return {
         "model": loaded.model,
@@ -247,6 +251,16 @@ def _known(settings: Settings, built: _Built, device: torch.device) -> dict[str,
     }
 
 
+def _unpickled(loaded: LoadedModel) -> tuple[str, ...]:
+    """What to say of weights files that were free to run code."""
+    return tuple(
+        f"{name} was unpickled with --unsafe-pickle: it could run any code on this machine, and "
+        "what this run says is worth no more than that file; audit a state dict or safetensors "
+        "instead"
+        for name in loaded.unpickled
+    )
+
+
 def _moved(model: nn.Module, device: torch.device) -> nn.Module:
     moved: nn.Module = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return moved
@@ -254,7 +268,10 @@ def _moved(model: nn.Module, device: torch.device) -> nn.Module:
 
 def _loaded(settings: Settings, device: torch.device) -> _Built:
     """A model by its spec, with the wall that the settings ask for."""
-    loaded = load_model(settings.model, weights=settings.weights, seed=settings.seed)
+    loaded = load_model(
+        settings.model, weights=settings.weights, seed=settings.seed,
+        unsafe_pickle=settings.unsafe_pickle,
+    )  # fmt: skip
     _moved(loaded.model, device)
     return _ready(settings, loaded, device)
 
@@ -294,23 +311,26 @@ def _paper(settings: Settings, device: torch.device) -> _Built:
             f"the paper's VGG16 reads images of {DEFAULT_SIZE}×{DEFAULT_SIZE} pixels; got "
             f"{settings.image_size}: leave --image-size out"
         )
-    seed, rows = settings.seed, settings.live_rows or 5
+    seed, rows = settings.seed, settings.live_rows or _PAPER_ROWS
     unmasked: dict[str, Any] | None = None
     weights, digest = f"He initialisation (seed {seed})", None
+    unpickled: list[str] = []
     twin: PaperVGG16 | None
     if settings.weights is None:
         if settings.unmasked_weights is not None:
             raise UsageError("--unmasked-weights are those of the twin: give --weights too")
         masked, twin = paper_twins(seed=seed, live_rows=rows)
     else:
-        masked, twin = _checkpoint(settings.weights, masked=True, live_rows=rows), None
+        masked, twin = _checkpoint(settings, settings.weights, unpickled, masked=True), None
         weights, digest = settings.weights.name, file_sha256(settings.weights)
         if settings.unmasked_weights is not None:
             path = settings.unmasked_weights
-            twin = _checkpoint(path, masked=False, live_rows=rows)
+            twin = _checkpoint(settings, path, unpickled, masked=False)
             unmasked = {"weights": path.name, "weights_sha256": file_sha256(path)}
     _moved(masked, device)
-    loaded = LoadedModel(masked, "the paper's VGG16", weights, digest, "29", "imagenet")
+    loaded = LoadedModel(
+        masked, "the paper's VGG16", weights, digest, "29", "imagenet", unpickled=tuple(unpickled)
+    )
     if twin is not None:
         _moved(twin, device)
     example = example_of(DEFAULT_SIZE, device)
@@ -320,10 +340,18 @@ def _paper(settings: Settings, device: torch.device) -> _Built:
     )  # fmt: skip
 
 
-def _checkpoint(path: Path, *, masked: bool, live_rows: int) -> PaperVGG16:
-    """A state dict in the authors' layout in the network of the widths that it has."""
-    state = read_state_dict(path)
-    network = PaperVGG16(live_rows=live_rows, masked=masked, init="default", **paper_widths(state))
+def _checkpoint(
+    settings: Settings, path: Path, unpickled: list[str], *, masked: bool
+) -> PaperVGG16:
+    """A state dict in the authors' layout in the network of the widths that it has.
+
+    Its name is added to `unpickled` if it was free to run code.
+    """
+    weights = read_weights(path, unsafe_pickle=settings.unsafe_pickle)
+    if weights.ran_code:
+        unpickled.append(path.name)
+    state, rows = weights.state, settings.live_rows or _PAPER_ROWS
+    network = PaperVGG16(live_rows=rows, masked=masked, init="default", **paper_widths(state))
     try:
         network.load_paper_state(state)
     except WeightsError as error:

@@ -14,7 +14,7 @@ import camaudit
 from camaudit.audit.clock import Clock
 from camaudit.audit.initialised import Measured, RandomNetwork, measure
 from camaudit.audit.loop import Progress, Silent
-from camaudit.audit.provenance import environment, image_entry
+from camaudit.audit.provenance import environment, image_entry, publishable
 from camaudit.audit.random_networks import DEEP, SIZE, deep_network, simple_network
 from camaudit.audit.theory_figures import column_through_wall, digit_tensor, digit_tile, series
 from camaudit.audit.verifying import verified_zone
@@ -166,7 +166,7 @@ class _Run:
             with self.clock.measure(name):
                 part()
         self.claims.append(self._exact_zeros())
-        return Results(
+        results = Results(
             camaudit=camaudit.__version__,
             provenance=self._provenance(),
             records=self.records,
@@ -176,6 +176,7 @@ class _Run:
             claims=self.claims,
             theory=self.theory,
         )
+        return publishable(results)
 
     # --- the expectation ----------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from camaudit.commands.options import reader_may_leave
+from camaudit.commands.options import UNSAFE_PICKLE, reader_may_leave
 from camaudit.errors import CamauditError, UsageError
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ _SUMMARY = "GITHUB_STEP_SUMMARY"  # the file whose text a CI shows with the job
     metavar="DIR",
     help="Where results.json, report.html and gate.json go. Default: reports/gate.",
 )
+@UNSAFE_PICKLE
 @click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML.")
 @click.option("--markdown", type=_FILE, metavar="FILE", help="Write a comment in markdown.")
 @click.option("--badge", type=_FILE, metavar="FILE", help="Write a badge (SVG).")
@@ -191,6 +192,7 @@ def _gated(policy: Policy, options: dict[str, Any], today: datetime.date) -> Gat
         made = decided(
             policy, today=today, results=results, baseline=baseline,
             escalate=options["escalate"], progress=progress,
+            unsafe_pickle=options["unsafe_pickle"],
         )  # fmt: skip
         if not options["update_baseline"]:
             return made
@@ -218,6 +220,7 @@ def _write(
 ) -> None:
     from camaudit.gates.annotations import ci_annotations
     from camaudit.gates.written import write_outputs
+    from camaudit.redaction import cleaner
     from camaudit.report.html import render
 
     others: dict[Path, str] = {}
@@ -231,7 +234,7 @@ def _write(
         others[base] = json.dumps(plain, indent=2, allow_nan=False) + "\n"
     written = write_outputs(
         made.verdict, made.results, replace(outputs, others=others), date=date, seconds=seconds,
-        report=str(report) if report in others else "",
+        report=cleaner()(str(report)) if report in others else "",
     )  # fmt: skip
     for path in written:
         click.echo(f"wrote {path}", err=True)

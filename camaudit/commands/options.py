@@ -13,7 +13,17 @@ import click
 
 from camaudit.spelling import listed
 
-__all__ = ["bytes_of", "explainers", "names", "reader_may_leave"]
+__all__ = ["UNSAFE_PICKLE", "bytes_of", "explainers", "names", "reader_may_leave"]
+
+
+UNSAFE_PICKLE = click.option(
+    "--unsafe-pickle",
+    is_flag=True,
+    help="Load weights files that are pickles with code, such as a whole model of "
+    "torch.save(model). DANGER: such a file runs any code it likes, with your rights: it can read, "
+    "change and send your files. Only for files that you or people you trust have made; "
+    "results.json and the report say that it was used. Default: such files are refused.",
+)
 
 
 def names(_context: click.Context, _option: Any, value: str | None) -> tuple[str, ...] | None:

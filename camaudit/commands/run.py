@@ -11,7 +11,13 @@ from typing import Any
 
 import click
 
-from camaudit.commands.options import bytes_of, explainers, names, reader_may_leave
+from camaudit.commands.options import (
+    UNSAFE_PICKLE,
+    bytes_of,
+    explainers,
+    names,
+    reader_may_leave,
+)
 from camaudit.errors import AuditError
 
 __all__ = ["run"]
@@ -37,6 +43,7 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
     metavar="FILE",
     help="Weights: safetensors, or a state dict (loaded without running code).",
 )
+@UNSAFE_PICKLE
 @click.option(
     "--unmasked-weights",
     type=click.Path(path_type=Path),

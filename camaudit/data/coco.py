@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from camaudit.data.fields import Fields
 from camaudit.data.folders import printable
 from camaudit.data.images import read_file
 from camaudit.errors import ImageError, UsageError
+from camaudit.files import parsed_json
 
 __all__ = ["coco_file"]
 
@@ -53,15 +53,11 @@ def coco_file(path: Path, shown: str, *, boxes_only: bool) -> Regions:
 
 def _json(path: Path, shown: str) -> Any:
     try:
-        return json.loads(read_file(path).decode("utf-8-sig"), parse_constant=_refuse)
+        return parsed_json(read_file(path).decode("utf-8-sig"))
     except ImageError as error:
         raise UsageError(f"{WANTED}; {shown}: {error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageError(f"{WANTED}; {shown} is a file, and no JSON: {error}") from error
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON number")
 
 
 def _once(ids: dict[int, str], found: int, item: Fields) -> None:

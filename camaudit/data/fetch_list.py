@@ -14,7 +14,6 @@ A list says `format = "camaudit-fetch-1"`, may say `title`, `licence` and `citat
 from __future__ import annotations
 
 import difflib
-import json
 import re
 import tomllib
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from camaudit.data.folders import printable
 from camaudit.data.unpacking import SUFFIXES
 from camaudit.data.web import check_url
 from camaudit.errors import UnknownNameError, UsageError
+from camaudit.files import parsed_json
 
 __all__ = ["FetchFile", "FetchList", "check_name", "check_sha256", "find_list", "known_lists",
            "read_fetch_list"]  # fmt: skip
@@ -150,7 +150,7 @@ def _parsed(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         is_toml = path.suffix.lower() == ".toml"
-        content = tomllib.loads(text) if is_toml else json.loads(text)
+        content = tomllib.loads(text) if is_toml else parsed_json(text)
     except OSError as error:
         raise UsageError(f"{where} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # both parsers' errors are ValueErrors

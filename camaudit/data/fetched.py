@@ -6,14 +6,13 @@ then on the file must have it, wherever it comes from. Deleting the entry trusts
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from camaudit.data.folders import printable
 from camaudit.errors import UsageError
-from camaudit.files import write_json
+from camaudit.files import parsed_json, write_json
 
 __all__ = ["RECORD_NAME", "Entry", "Record"]
 
@@ -64,7 +63,7 @@ class Record:
         except (OSError, UnicodeDecodeError) as error:
             raise self._unusable(str(error)) from error
         try:
-            content = json.loads(text)
+            content = parsed_json(text)
             if content["format"] != _FORMAT:
                 raise ValueError(f"its format is {content['format']!r}, expected {_FORMAT!r}")
             return {name: _entry(value) for name, value in content["files"].items()}

@@ -21,7 +21,7 @@ from camaudit.data.images import Box, decode, read_file
 from camaudit.data.loading import Source
 from camaudit.data.stack_mix import Pairing, StackImage
 from camaudit.errors import ImageError, UsageError
-from camaudit.files import made_folder, write_files
+from camaudit.files import made_folder, parsed_json, write_files
 
 __all__ = [
     "FORMAT",
@@ -163,8 +163,8 @@ def read_manifest(folder: Path | str) -> Manifest:
             f"{shown}: {error}; expected the folder of a data set that camaudit data has built"
         ) from error
     try:
-        plain = json.loads(data.decode("utf-8"), parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        plain = parsed_json(data.decode("utf-8"))
+    except ValueError as error:
         raise UsageError(f"{shown} is no JSON: {error}; build the data set again") from error
     return _parsed(plain, root, shown)
 
@@ -180,7 +180,7 @@ def write_manifest(manifest: Manifest, folder: Path | str) -> Path:
     try:
         text = json.dumps(manifest.to_dict(), allow_nan=False, indent=2, ensure_ascii=False)
         data = text.encode("utf-8", "backslashreplace") + b"\n"
-        plain = json.loads(data)
+        plain = parsed_json(data)
     except (TypeError, ValueError) as error:
         raise UsageError(f"the manifest has no JSON form: {error}") from error
     _parsed(plain, root, MANIFEST_NAME)
@@ -287,10 +287,6 @@ def _files(root: Path, *, hidden: bool) -> Iterator[str]:
         for name in (*names, *links):
             if hidden or not name.startswith("."):
                 yield (here / name).relative_to(root).as_posix()
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no value of JSON")
 
 
 def _parsed(plain: Any, root: Path, shown: str) -> Manifest:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +11,9 @@ from PIL import Image, ImageOps
 
 from camaudit.data.annotations import Annotated, Regions, gathered, split_by_suffix
 from camaudit.data.folders import printable
-from camaudit.data.images import MAX_PIXELS, read_file
+from camaudit.data.images import read_file
 from camaudit.errors import ImageError, UsageError
+from camaudit.pictures import opened
 
 __all__ = ["mask_folder", "read_mask"]
 
@@ -40,18 +39,11 @@ def read_mask(path: Path) -> npt.NDArray[np.bool_]:
     """
     shown = printable(str(path))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(read_file(path)), formats=("PNG",)) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ImageError(f"{image.width}×{image.height} pixels are too many")
-                image.load()
-                return _marked(ImageOps.exif_transpose(image))
+        with opened(read_file(path), ("PNG",)) as image:
+            image.load()
+            return _marked(ImageOps.exif_transpose(image))
     except ImageError as error:
         raise UsageError(f"the mask {shown} cannot be used: {error}") from error
-    # Pillow raises a dozen unrelated types on damaged files; this is where they are translated.
-    except Exception as error:
-        raise UsageError(f"the mask {shown} is no PNG, or damaged ({error})") from error
 
 
 def _marked(image: Image.Image) -> npt.NDArray[np.bool_]:

@@ -7,6 +7,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from camaudit.files import parsed_json
+
 __all__ = ["Part", "Version"]
 
 
@@ -41,7 +43,7 @@ class Part:
     def version(self) -> Version | None:
         """The version that the bytes belong to; None without a readable note."""
         try:
-            return Version(**json.loads(self._note.read_text(encoding="utf-8")))
+            return Version(**parsed_json(self._note.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 

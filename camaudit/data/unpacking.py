@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from camaudit.data.folders import printable
-from camaudit.errors import ArchiveError, OutputError
+from camaudit.errors import ArchiveError, CamauditError, OutputError
 
 __all__ = ["SUFFIXES", "Limits", "Unpacked", "unpack"]
 
@@ -191,7 +191,9 @@ def _kind(archive: Path) -> Any:
 
 def _zip(archive: Path, folder: Path, rules: _Rules) -> None:
     """Check every entry of the directory, then write."""
-    with zipfile.ZipFile(archive) as source:
+    with _reading(rules):
+        source = zipfile.ZipFile(archive)
+    with source:
         members = source.infolist()
         targets = [(info, _admit_zipped(info, rules)) for info in members]
         _check_space(folder, rules.size)
@@ -207,6 +209,8 @@ def _zip(archive: Path, folder: Path, rules: _Rules) -> None:
 
 def _admit_zipped(info: zipfile.ZipInfo, rules: _Rules) -> Path:
     shown = repr(printable(info.filename)[:200])
+    if not info.filename:
+        raise rules.refuse("a file in it has no name")
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR} or (kind == stat.S_IFDIR) > info.is_dir():
         raise rules.refuse(f"the member {shown} is a link or a device")
@@ -308,10 +312,12 @@ def _check_space(folder: Path, size: int) -> None:
 
 @contextmanager
 def _reading(rules: _Rules) -> Iterator[None]:
-    """Whatever the decompressors raise on damaged data becomes ours."""
+    """Whatever readers of archives raise on damaged data becomes ours; the system's errors stay."""
     try:
         yield
-    except (*_DAMAGED, NotImplementedError, RuntimeError, ValueError) as error:
+    except (CamauditError, OSError):
+        raise
+    except Exception as error:  # they raise a dozen unrelated types
         raise rules.refuse(f"it is damaged or of an unknown kind ({error})") from error
 
 

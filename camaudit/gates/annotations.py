@@ -7,7 +7,7 @@ unescaped: a line break in a name would let it give commands of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from camaudit.gates.text import one_line
 from camaudit.gates.verdict import Verdict
@@ -66,9 +66,9 @@ def _shortened(entries: list[tuple[int, str, str]]) -> list[tuple[int, str, str]
 
 def _relative(policy: str, workspace: str) -> str:
     """The policy's path as the CI's checkout has it; as it is where it lies elsewhere."""
-    if not workspace or not PurePath(policy).is_absolute():
+    if not workspace:
         return policy
-    path, root = Path(policy).resolve(), Path(workspace).resolve()
+    path, root = Path(policy).expanduser().resolve(), Path(workspace).resolve()
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else policy
 
 

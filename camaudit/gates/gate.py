@@ -26,6 +26,7 @@ from camaudit.metrics.estimates import (
     more_images,
     resamples_for,
 )
+from camaudit.redaction import cleaner
 
 __all__ = ["judge"]
 
@@ -51,10 +52,11 @@ def judge(
     run is a problem of the verdict.
     """
     _check_waivers(policy, today)
-    name = str(policy.path)
+    clean = cleaner()
+    name = clean(str(policy.path))
     wrong = defects(results)
     if wrong:
-        return Verdict(policy=name, rulings=(), problems=tuple(wrong))
+        return Verdict(policy=name, rulings=(), problems=tuple(clean(wrong)))
     problems = _problems(policy, results, live=live)
     if any(condition.bound.reference == BASELINE for condition in policy.conditions):
         lacking = ["there is none"] if baseline is None else defects(baseline)
@@ -80,8 +82,8 @@ def judge(
     return Verdict(
         policy=name,
         rulings=tuple(rulings),
-        problems=tuple(problems),
-        notes=tuple(_notes(policy, results, rulings, resamples, seed)),
+        problems=tuple(clean(problems)),
+        notes=tuple(clean(_notes(policy, results, rulings, resamples, seed))),
     )
 
 

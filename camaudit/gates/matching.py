@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from camaudit.gates.policy import Policy
+from camaudit.redaction import cleaner
 from camaudit.spelling import MAPS, Spelled, spelled
 
 __all__ = ["mismatches"]
@@ -147,16 +148,17 @@ def _same_place(wanted: str, has: str, folder: Path) -> bool:
     """Whether two paths, or specs with a path in them, can be the same.
 
     A policy's paths are relative to its folder, those of a run to where it was started, maybe on
-    another machine: then the run's must end as the policy's. Hashes are what settles it.
+    another machine: then the run's must end as the policy's. What is hidden in a run's paths is
+    taken for what the policy has there. Hashes are what settles it.
     """
-    if wanted == has:
+    if has in (wanted, cleaner()(wanted)):
         return True
     if wanted.startswith(f"{MAPS}:") and has.startswith(f"{MAPS}:"):
         return _same_maps(spelled(wanted), spelled(has), folder)
     (kind, ours), (other, theirs) = _folder(wanted), _folder(has)
     if kind != other:
         return False
-    if (folder / ours).resolve() == Path(theirs).resolve():
+    if (folder / ours).resolve() == Path(theirs).expanduser().resolve():
         return True
     parts = [part for part in PurePosixPath(ours).parts if part not in (".", "..", "/")]
     return bool(parts) and list(PurePosixPath(theirs).parts[-len(parts) :]) == parts

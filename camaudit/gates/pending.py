@@ -10,8 +10,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from camaudit.errors import CamauditError
+from camaudit.files import parsed_json
 from camaudit.gates.verdict import Verdict
 from camaudit.gates.written import Outputs, write_outputs
+from camaudit.redaction import cleaner
 
 __all__ = ["UNFINISHED", "unsummarised", "void"]
 
@@ -42,7 +44,8 @@ def void(
     }  # fmt: skip
     others = [path for path in outputs.others if path.is_file() and path.resolve() not in inputs]
     stripped = {path: text for path in others if (text := _without_verdict(path)) is not None}
-    verdict = Verdict(policy=policy, rulings=(), problems=(why,))
+    clean = cleaner()
+    verdict = Verdict(policy=clean(policy), rulings=(), problems=(clean(why),))
     try:
         write_outputs(verdict, {}, Outputs(**mine, others=stripped), date=date)
     except CamauditError:
@@ -65,8 +68,8 @@ def _without_verdict(path: Path) -> str | None:
     if path.suffix != ".json":
         return None
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        results = parsed_json(path.read_text(encoding="utf-8"), finite=False)
+    except (OSError, ValueError):
         return None  # no reader takes a verdict from it either
     if not isinstance(results, dict) or not results.pop("gate", None):
         return None

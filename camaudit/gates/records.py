@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from types import NoneType
 from typing import Any
 
 from camaudit.errors import AuditError, UsageError
+from camaudit.files import parsed_json
 from camaudit.types import SCHEMA_VERSION
 
 __all__ = ["defects", "image_keys", "read_results"]
@@ -24,6 +24,8 @@ _PARTS: dict[str, type] = {
     "summary": list,
 }
 
+_LARGEST_WHOLE = 2**64  # no seed, count or place is larger
+
 
 def read_results(path: Path) -> dict[str, Any]:
     """The object in a results.json.
@@ -34,8 +36,8 @@ def read_results(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{path} is no file: name the results.json that camaudit run wrote")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        found = parsed_json(path.read_text(encoding="utf-8"), finite=False)
+    except (OSError, ValueError) as error:
         raise AuditError(
             f"{path} cannot be read as JSON ({error}): run camaudit run again"
         ) from error
@@ -65,6 +67,8 @@ def defects(results: Any) -> list[str]:
         for name, kind in _PARTS.items()
         if not isinstance(results.get(name), kind)
     ]
+    if not isinstance(results.get("environment", {}), (dict, NoneType)):
+        wrong.append("results.json has an environment that is no dict")
     if wrong:
         return wrong
     seed = results["settings"].get("seed")
@@ -73,7 +77,7 @@ def defects(results: Any) -> list[str]:
     places = list(_not_finite(results, "results.json"))
     if places:
         wrong.append(
-            f"{places[0]} is NaN or infinite"
+            f"{places[0]} is NaN, infinite or beyond 64 bits"
             + (f", as are {len(places) - 1} other numbers" if len(places) > 1 else "")
         )
     return [*wrong, *_image_defects(results["images"])]
@@ -105,8 +109,11 @@ def _image_defects(images: list[Any]) -> list[str]:
 
 
 def _not_finite(value: Any, place: str) -> Iterator[str]:
-    if isinstance(value, float) and not math.isfinite(value):
-        yield place
+    """Places of numbers that are NaN or infinite, or too large to be calculated with."""
+    if isinstance(value, (int, float)):
+        most = _LARGEST_WHOLE if isinstance(value, int) else sys.float_info.max
+        if not abs(value) <= most:  # so for NaN too
+            yield place
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from _not_finite(item, f"{place}.{key}")

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from camaudit.errors import UsageError
-from camaudit.files import made_folder, write_files
+from camaudit.files import made_folder, parsed_json, write_files
 from camaudit.invariance.example import Example
+from camaudit.redaction import cleaner
 
 __all__ = ["Store"]
 
@@ -37,7 +38,7 @@ class Store:
         if not path.is_file():
             return []
         try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
+            stored = parsed_json(path.read_text(encoding="utf-8"))
             if stored["format"] != _FORMAT:
                 raise ValueError(f"format {stored['format']!r}")
             return [Example.from_dict(values) for values in stored["examples"]]
@@ -50,13 +51,14 @@ class Store:
     def keep(self, explainer: str, name: str, example: Example, code: str) -> Path:
         """Store a counterexample and its program; returns the program's path.
 
+        The program, which quotes errors, is without secrets, see :mod:`camaudit.redaction`.
         Raises :class:`camaudit.errors.OutputError` where the folder cannot be written.
         """
         examples = [example, *(one for one in self.known(explainer, name) if one != example)]
         program = self._path(explainer, name, "py")
         texts = {
             self._path(explainer, name, "json").name: self._encoded(examples[: self.KEPT]),
-            program.name: code,
+            program.name: cleaner()(code),
         }
         encoded = {key: text.encode("utf-8", "backslashreplace") for key, text in texts.items()}
         write_files(encoded, made_folder(self.folder))

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any
 from torch import nn
 
 from camaudit.errors import MissingExtraError, ModelError
+from camaudit.files import parsed_json
 from camaudit.importing import described
 from camaudit.models.built import Built, Expected, standardisation
 from camaudit.models.options import named_options, near_names, refuse_weights
@@ -159,7 +159,7 @@ def _processed(folder: Path, config: Any) -> Expected:
     if not path.is_file():
         return own
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parsed_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot read {str(path)!r}: {described(error)}") from error
     number = values.get("resample")

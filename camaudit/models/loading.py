@@ -27,7 +27,8 @@ class LoadedModel:
     `name` is what a reader calls it and `weights` says where the values come from; `layer` is the
     spec's own target layer, None if it has none; `preprocess` names the normalisation that the
     weights expect, None if unknown. `expected` is what the model's own configuration says of its
-    images, `notes` what it was taken out of.
+    images, `notes` what it was taken out of, `unpickled` the weights files that were free to run
+    code.
     """
 
     model: nn.Module
@@ -38,17 +39,24 @@ class LoadedModel:
     preprocess: str | None
     expected: Expected | None = None
     notes: tuple[str, ...] = ()
+    unpickled: tuple[str, ...] = ()
 
 
 def load_model(
-    spec: str, *, weights: Path | None = None, seed: int = 0, num_classes: int | None = None
+    spec: str,
+    *,
+    weights: Path | None = None,
+    seed: int = 0,
+    num_classes: int | None = None,
+    unsafe_pickle: bool = False,
 ) -> LoadedModel:
     """Build the network that `spec` names, load `weights` into it, put it in eval mode.
 
     `num_classes` is for torchvision's and timm's networks; None keeps their own number.
     Without a weights file networks keep their own initialisation, drawn from `seed`, but for those
-    that are saved with their weights. A factory must return its model in eval mode. Raises
-    :class:`ModelError`.
+    that are saved with their weights. A factory must return its model in eval mode. With
+    `unsafe_pickle` the weights file may run code, see :func:`camaudit.models.weights.read_weights`.
+    Raises :class:`ModelError`.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -60,10 +68,14 @@ def load_model(
         path = lite0.weights_file()
         known, digest = f"ImageNet ({path.name})", file_sha256(path)
         name, layer, preprocess = lite0.NAME, lite0.LAYER, "lite"
+    unpickled: tuple[str, ...] = ()
     if weights is not None:
-        load_weights(built.model, weights)
+        if load_weights(built.model, weights, unsafe_pickle=unsafe_pickle):
+            unpickled = (weights.name,)
         known, digest = weights.name, file_sha256(weights)
-    return LoadedModel(built.model, name, known, digest, layer, preprocess, expected, built.notes)
+    return LoadedModel(
+        built.model, name, known, digest, layer, preprocess, expected, built.notes, unpickled
+    )
 
 
 def resolve_device(name: str) -> torch.device:

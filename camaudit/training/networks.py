@@ -93,8 +93,8 @@ class NetworkSpec:
             given = dict(content)
             given["widths"] = tuple(tuple(block) for block in given.get("widths", ()))
             spec = cls(**given)
-        except TypeError as error:
-            raise ModelError(f"this is no description of a network: {error}") from error
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"this is no description of a network: {error!s:.300}") from error
         _check(spec)
         return spec
 
@@ -403,10 +403,10 @@ def _check(spec: NetworkSpec) -> None:
     numbers = (spec.size, spec.classes, spec.live_rows, spec.hidden, spec.channels)
     if not all(isinstance(n, int) and not isinstance(n, bool) and 0 < n < 10**6 for n in numbers):
         raise ModelError(
-            f"expected positive whole numbers in the network's description; got {spec}"
+            f"expected positive whole numbers in the network's description; got {spec!s:.300}"
         )
     if not isinstance(spec.network, str) or not isinstance(spec.layer, str):
-        raise ModelError(f"expected names in the network's description; got {spec}")
+        raise ModelError(f"expected names in the network's description; got {spec!s:.300}")
     if spec.network == "vgg16":
         if spec.size != _PAPER_SIZE:
             raise ModelError(
@@ -416,11 +416,11 @@ def _check(spec: NetworkSpec) -> None:
         return
     if spec.network.startswith("torchvision:"):
         if spec.wall not in ("insert", "split"):
-            raise ModelError(f"expected the wall insert or split; got {spec.wall!r}")
+            raise ModelError(f"expected the wall insert or split; got {spec.wall!s:.80}")
         return
     if spec.network != "small":
         raise ModelError(
-            f"unknown network {spec.network!r}: expected small, vgg16 or torchvision:NAME"
+            f"unknown network {spec.network[:80]!r}: expected small, vgg16 or torchvision:NAME"
         )
     low, high = SMALL_SIZES
     if not low <= spec.size <= high:
@@ -431,8 +431,10 @@ def _check(spec: NetworkSpec) -> None:
     blocks = [tuple(block) for block in spec.widths]
     widths = [width for block in blocks for width in block]
     if not blocks or not all(blocks) or not all(
-        isinstance(width, int) and 0 < width < 10**5 for width in widths
+        type(width) is int and 0 < width < 10**5 for width in widths
     ) or len(blocks) > 4:  # fmt: skip
-        raise ModelError(f"expected one to four blocks of channel numbers; got {spec.widths!r}")
+        raise ModelError(f"expected one to four blocks of channel numbers; got {spec.widths!s:.80}")
     if not isinstance(spec.dropout, (int, float)) or not 0 <= spec.dropout < 1:
-        raise ModelError(f"expected a dropout of 0 or more and less than 1; got {spec.dropout!r}")
+        raise ModelError(
+            f"expected a dropout of 0 or more and less than 1; got {spec.dropout!s:.80}"
+        )

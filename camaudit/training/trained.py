@@ -6,7 +6,6 @@ fills in the weights, whose hash must be the one that was recorded.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 import camaudit
 from camaudit.data.preprocess import Normalisation, parse_preprocess
 from camaudit.errors import ModelError, WeightsError, ZoneError
-from camaudit.files import made_folder, replacing, write_json, write_text
+from camaudit.files import made_folder, parsed_json, replacing, write_json, write_text
 from camaudit.models.weights import file_sha256, load_weights
 from camaudit.training.card import card
 from camaudit.training.networks import NetworkSpec, build, geometry, leaking, walled
@@ -91,7 +90,10 @@ def load_trained(folder: Path) -> Trained:
         raise ModelError(f"{home / DESCRIPTION_NAME} lacks or garbles {error}") from error
     if not all(isinstance(text, str) for text in (name, *classes)) or len(classes) != spec.classes:
         raise ModelError(f"{home / DESCRIPTION_NAME} does not name its {spec.classes} classes")
-    model = build(spec)
+    try:
+        model = build(spec)
+    except (RuntimeError, MemoryError) as error:
+        raise ModelError(f"{home / DESCRIPTION_NAME}: no such network fits ({error})") from error
     weights = home / WEIGHTS_NAME
     if weights.is_file() and file_sha256(weights) != digest:
         raise WeightsError(
@@ -193,7 +195,7 @@ def _home(folder: Path) -> Path:
 
 def _description(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = parsed_json(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:

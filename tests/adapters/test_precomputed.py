@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import struct
 import zlib
 from pathlib import Path
@@ -90,6 +91,8 @@ def promising(count: int) -> bytes:
     [
         ("a.npy", b"", "a.npy cannot be read as a map: the file is empty"),
         ("a.npy", b"not an array", "a.npy cannot be read as a map"),
+        ("a.npy", b"PK\x03\x04 of several", "a.npy cannot be read as a map: it holds several arr"),
+        ("a.npy", pickle.dumps(np.ones((2, 2))), "a.npy cannot be read .* no .npy file"),
         ("a.npy", promising(10**6), "a.npy cannot be read as a map"),
         ("a.npy", np.array([{"x": 1}]), "a.npy cannot be read as a map: .*[Oo]bject"),
         ("a.npy", np.full((2, 2), np.nan), "a.npy holds NaN or infinity in 4 of 4 values"),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zlib
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -207,6 +208,7 @@ class _Bytes:
     def __init__(self, stored):
         self.read_bytes = stored.getvalue
         self.is_file = lambda: True
+        self.stat = lambda: SimpleNamespace(st_size=len(stored.getvalue()))
 
 
 @pytest.mark.parametrize(("size", "keep"), [(20, 1.0), (20, 0.8), ((12, 24), 1.0), ((40, 60), 1.0)])
@@ -329,7 +331,7 @@ def test_masks_that_are_refused(tmp_path):
     with pytest.raises(UsageError, match="palette is black elsewhere"):
         read_mask(path)
     Image.new("L", (2, 2)).save(path, "JPEG")
-    with pytest.raises(UsageError, match=r"a\.png is no PNG"):
+    with pytest.raises(UsageError, match=r"a\.png cannot be used: not an image, .*readable: PNG"):
         read_mask(path)
     with pytest.raises(UsageError, match="no such file"):
         read_mask(tmp_path / "b.png")

@@ -304,3 +304,24 @@ def test_a_disk_without_room_is_told_before_unpacking(
     with pytest.raises(OutputError, match="has no space for"):
         unpack(archive, place / "out")
     assert [path.name for path in place.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"PK\x01\x02\x14\x03\x14", b"PK\x01\x02\x14\x03\x80", "of an unknown kind .*version 12.8"),
+        (b"\x05\0\0\0\0\0\0\0\0\0\0\0\x80\x01", b"\0\0\0\0\0\0\0\0\0\0\0\0\x80\x01",
+         "has no name|damaged"),
+    ],
+)  # fmt: skip
+def test_directories_that_zipfile_chokes_on(
+    tmp_path: Path, old: bytes, new: bytes, message: str
+) -> None:
+    """What fuzzing found: a version from the future, and an entry without a name."""
+    path = zipped(tmp_path / "a.zip", [("three", b"x" * 9)])
+    data = path.read_bytes()
+    assert data.count(old) == 1
+    path.write_bytes(data.replace(old, new))
+    with pytest.raises(ArchiveError, match=message):
+        unpack(path, tmp_path / "out")
+    assert [one.name for one in tmp_path.iterdir()] == ["a.zip"]

@@ -347,12 +347,20 @@ def test_what_a_flat_map_scores() -> None:
         ({"settings": {"seed": False}}, "seed False"),
         ({"records": None}, "lacks records"),
         ({"zone": []}, "lacks zone"),
+        ({"environment": [None]}, "environment that is no dict"),
         ({"images": []}, "no image"),
         ({"images": [{"id": 3}]}, "without an id"),
         ({"images": [{"id": "a"}, {"id": "a"}]}, "'a' more than once"),
         ({"images": [{"id": "a", "sha256": "x"}, {"id": "b", "sha256": "x"}]}, "same pixels"),
         ({"timing": {"total": math.nan}}, "timing.total is NaN"),
-        ({"records": [record("gradcam", "a", math.inf)]}, r"records\[0\].mu_l1 is NaN or infinite"),
+        (
+            {"records": [record("gradcam", "a", math.inf)]},
+            r"records\[0\].mu_l1 is NaN, infinite or",
+        ),
+        (
+            {"records": [record("gradcam", "a", 10**30)]},
+            r"mu_l1 is NaN, infinite or beyond 64 bits",
+        ),
     ],
 )
 def test_defects_of_a_run(change: dict[str, Any], words: str) -> None:

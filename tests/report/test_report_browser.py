@@ -184,3 +184,55 @@ def test_print_has_no_controls(browser: Any, report: Path) -> None:
         assert not page.locator(".toolbar").is_visible()
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert background == "rgb(255, 255, 255)"
+
+
+INTRUDERS = {
+    "a script": "<script>document.title = 'owned'</script>",
+    "a script that data hold": (
+        "<script src=\"data:text/javascript,document.title='owned'\"></script>"
+    ),
+    "a handler": "<img src='x:' onerror=\"document.title = 'owned'\">",
+    "a frame": "<iframe srcdoc=\"<script>parent.document.title = 'owned'</script>\"></iframe>",
+    "a style": "<style>body { visibility: hidden }</style>",
+    "a style of an element": "<script></script><p style='position: fixed' id='styled'>x</p>",
+    "a base": "<base href='https://elsewhere.example/'>",
+    "a form": "<form action='https://elsewhere.example/'><button id='send'>x</button></form>",
+    "a picture from elsewhere": "<img src='https://elsewhere.example/a.png'>",
+}
+
+
+@pytest.mark.parametrize("intruder", INTRUDERS)
+def test_what_is_smuggled_in_does_nothing(
+    browser: Any, report: Path, tmp_path: Path, intruder: str
+) -> None:
+    """The policy stops what escaping should have stopped before; the page works on beside it."""
+    text = report.read_text("utf-8")
+    head, mark, rest = text.partition("</main>")
+    assert mark
+    path = tmp_path / "smuggled.html"
+    path.write_text(head + INTRUDERS[intruder] + mark + rest, "utf-8")
+    context = browser.new_context(viewport=DESKTOP)
+    try:
+        page, asked, told = context.new_page(), [], []
+        page.on("response", lambda answer: asked.append(answer.url))
+        page.on("console", lambda message: told.append(message.text))
+        page.goto(path.as_uri())
+        title = page.title()
+        page.wait_for_timeout(100)
+        assert page.title() == title != "owned"
+        assert page.evaluate("getComputedStyle(document.body).visibility") == "visible"
+        if intruder == "a style of an element":
+            styled = page.evaluate("getComputedStyle(document.getElementById('styled')).position")
+            assert styled == "static"
+        assert page.evaluate("document.baseURI") == path.as_uri()
+        header = page.locator("table.figures th", has_text="μ (L1)").first
+        header.get_by_role("button").dispatch_event("click")
+        assert header.get_attribute("aria-sort") == "ascending"
+        if intruder == "a form":
+            page.locator("#send").click(no_wait_after=True)
+            page.wait_for_timeout(100)
+        assert page.url == path.as_uri()
+        assert asked == [path.as_uri()]  # what the policy stops is not sent
+        assert any("Content Security Policy" in text for text in told)
+    finally:
+        context.close()

@@ -63,12 +63,22 @@ def test_a_spec_survives_json() -> None:
 @pytest.mark.parametrize(
     "change",
     [{"network": "huge"}, {"size": 65}, {"size": 27}, {"classes": 0}, {"live_rows": -1},
-     {"widths": []}, {"widths": [[0]]}, {"widths": 5}, {"hidden": "12"}, {"dropout": 1.0},
+     {"widths": []}, {"widths": [[0]]}, {"widths": [[True]]}, {"widths": ["ab"]}, {"widths": 5},
+     {"hidden": "12"}, {"dropout": 1.0},
      {"extra": 1}, {"layer": None}, {"classes": 10**9}, {"network": "torchvision:resnet18"}],
 )  # fmt: skip
 def test_garbled_specs_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(ModelError):
         NetworkSpec.from_dict({**small().to_dict(), **change})
+
+
+@pytest.mark.parametrize("content", ["ab", [1], {"widths": ["e" * 90_000]}])
+def test_descriptions_of_anything_else_are_refused_in_short(content: object) -> None:
+    if isinstance(content, dict):
+        content = {**small().to_dict(), **content}
+    with pytest.raises(ModelError) as caught:
+        NetworkSpec.from_dict(content)  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 500
 
 
 def test_options_of_another_network_are_refused() -> None:

@@ -22,7 +22,7 @@ from camaudit.data.fields import Fields
 from camaudit.data.folders import printable
 from camaudit.data.generation.budget import Spending, amount
 from camaudit.errors import UsageError
-from camaudit.files import append_line, output_error
+from camaudit.files import append_line, output_error, parsed_json
 
 __all__ = ["JOURNAL_NAME", "Job", "Journal", "Paid", "Result", "Send", "What"]
 
@@ -157,8 +157,8 @@ class Journal:
         for number, line in enumerate(data[:whole].splitlines(), start=1):
             where = f"{printable(str(self.path))}: line {number}"
             try:
-                self._take(Fields(json.loads(line), where), number)
-            except (UsageError, ValueError, RecursionError) as error:
+                self._take(Fields(parsed_json(line), where), number)
+            except (UsageError, ValueError) as error:
                 why = str(error) if isinstance(error, UsageError) else f"{where} is no JSON"
                 raise UsageError(
                     f"{why}; this journal says what was paid for: put an unchanged copy back, or "

@@ -14,7 +14,7 @@ from camaudit.data.folders import sha256_bytes
 from camaudit.data.generation.request import JSON, Backend, Generated, Request
 from camaudit.data.images import read_file
 from camaudit.errors import ImageError
-from camaudit.files import made_folder, write_files
+from camaudit.files import made_folder, parsed_json, write_files
 
 __all__ = ["Originals"]
 
@@ -57,7 +57,7 @@ class Originals:
     def _kept(self, request: Request) -> Generated | None:
         """The picture of an earlier run; None if there is none, or it is damaged or another's."""
         try:
-            record = json.loads(read_file(self._folder / f"{request.id}.json"))
+            record = parsed_json(read_file(self._folder / f"{request.id}.json"))
             picture = read_file(self._folder / f"{request.id}.bin")
             asked = (record["seed"], record["prompt"], record["sha256"])
             if asked != (request.seed, request.prompt, sha256_bytes(picture)):

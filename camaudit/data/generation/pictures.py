@@ -17,7 +17,7 @@ from camaudit.data.generation.journal import Job
 from camaudit.data.generation.request import JSON
 from camaudit.data.images import decode, read_file
 from camaudit.errors import ImageError, UsageError
-from camaudit.files import made_folder, output_error, write_files
+from camaudit.files import made_folder, output_error, parsed_json, write_files
 
 __all__ = ["Kept", "Pictures", "ending"]
 
@@ -68,8 +68,8 @@ class Pictures:
             return None
         where = printable(str(path))
         try:
-            entry = Fields(json.loads(read_file(path)), where)
-        except (ImageError, ValueError, RecursionError) as error:
+            entry = Fields(parsed_json(read_file(path)), where)
+        except (ImageError, ValueError) as error:
             raise UsageError(f"{where} cannot be read: put an unchanged copy back") from error
         generation = entry.mapping("generation")
         if entry.text("job") != job.digest:
