@@ -62,7 +62,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "audit": {
         "", "errors", "types", "maps", "sites", "cut", "capture", "engine", "methods", "walls",
-        "metrics", "data", "models", "report.gallery", "report.names", "report.sanity_pictures",
+        "metrics", "data", "models", "report.gallery", "report.keeping", "report.names",
+        "report.sanity_pictures",
         "initialisation", "theory", "training.trained", "sanity", "invariance", "gates",
         "evaluation",
         "importing", "adapters", "probability", "spelling",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from camaudit.audit.images import AuditImages
+from camaudit.audit.keeping import Keeper
 from camaudit.audit.live import stacked
 from camaudit.audit.scoring import score_pair
 from camaudit.audit.settings import Settings
@@ -20,6 +21,7 @@ from camaudit.data.stack_mix import StackImage
 from camaudit.engine import Forwards, prepare
 from camaudit.errors import DegenerateModelError, LayerError
 from camaudit.methods import method_call
+from camaudit.report.keeping import MapsWriter
 from camaudit.types import DeadZoneFigures, Record, Status
 
 __all__ = ["CHECK", "GALLERY_IMAGES", "Loop", "Progress", "Silent", "batch_tensor"]
@@ -70,7 +72,8 @@ class Loop:
     """Runs every method over all images and holds what it found.
 
     After :meth:`run`: `records` (method by method, images in order), `top1` (class with and
-    without the wall, None where unknown) and `maps` (of the first images, by method).
+    without the wall, None where unknown) and `maps` (of the first images, by method). `writer`
+    gets the maps of as many images as it asks for, batch by batch.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Loop:
         images: AuditImages,
         methods: Sequence[str],
         progress: Progress,
+        writer: MapsWriter | None = None,
     ) -> None:
         self.settings = settings
         self.subject = subject
@@ -93,6 +97,7 @@ class Loop:
         self.records: list[Record] = []
         self.top1: list[tuple[int | None, int | None]] = []
         self.maps: list[dict[str, Map | None]] = [{} for _ in self.images[:GALLERY_IMAGES]]
+        self.keeper = Keeper(writer, self.images, subject.walled.zone)
 
     def _prepared(self) -> dict[str, Forwards]:
         """How masked images run, for the walled model and its twin."""
@@ -149,6 +154,7 @@ class Loop:
         except DegenerateModelError as error:
             if len(images) == 1:
                 self._undecided(start, str(error))
+                self.keeper.written(start, start + 1)
             else:  # one image spoils its batch: find it, keep the others
                 for place in range(start, start + len(images)):
                     self._batch(place, place + 1)
@@ -162,6 +168,7 @@ class Loop:
             self.progress.stage(f"{method}, images from {start + 1} of {len(self.images)}")
             for part in self._parts(method, start, len(images)):
                 self._score(method, start, part, seen, twin)
+        self.keeper.written(start, start + len(images))
 
     def _captures(self, images: Sequence[StackImage]) -> tuple[Capture, Capture | None]:
         """The walled capture and the twin's, on the same images and the same targets."""
@@ -204,6 +211,7 @@ class Loop:
             place = start + part.start + row
             other = None if control is None else control.figures[row]
             self._record(method, place, figures, other, message)
+            self.keeper.map(place, method, None if found.raw is None else found.raw[row])
             if place < len(self.maps):
                 shown = None if found.maps is None else found.maps[row].numpy()
                 self.maps[place][method] = shown

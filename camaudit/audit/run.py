@@ -13,6 +13,7 @@ from camaudit.audit.evaluating import MetricFindings, audit_metrics, labelled
 from camaudit.audit.foreign import Foreign, foreign_methods
 from camaudit.audit.images import AuditImages, audit_images, data_size, open_data
 from camaudit.audit.invariance import InvarianceFindings, audit_invariance, foreign_explainers
+from camaudit.audit.keeping import shown_caption, shown_title
 from camaudit.audit.live import Live, tensor_images
 from camaudit.audit.loop import Loop, Progress, Silent, batch_tensor
 from camaudit.audit.provenance import environment, image_entry, image_source, images_sha256
@@ -28,17 +29,13 @@ from camaudit.methods import method_call, select
 from camaudit.metrics.catalogue import METRICS
 from camaudit.metrics.statistics import LEVEL, MINIMUM, RESAMPLES
 from camaudit.report.gallery import GalleryImage
+from camaudit.report.keeping import MapsWriter
 from camaudit.report.sanity_pictures import SanityPicture
 from camaudit.types import Provenance, Results, Status
 from camaudit.walls import DeadZone
 
 __all__ = ["Outcome", "run_audit"]
 
-_PAIRINGS = {
-    "two-images": "two photographs of a class, stacked at the wall",
-    "two-crops": "two crops of one photograph, stacked at the wall",
-    "single": "as it is",
-}
 _BOOTSTRAP = {
     "method": "percentile",
     "resamples": RESAMPLES,
@@ -94,13 +91,15 @@ def run_audit(
     progress: Progress | None = None,
     counterexamples: Path | None = None,
     live: Live | None = None,
+    writer: MapsWriter | None = None,
 ) -> Outcome:
     """Audit what `settings` describe: every method on every image, walled and unwalled.
 
     Without the check "dead-zone" no wall is built, and the other checks alone are run.
     `counterexamples` is the folder where the invariance check keeps what it found, to try it first
     the next time; None keeps nothing. `live` holds the model, and images and explainers if it has
-    any, in place of what the settings name.
+    any, in place of what the settings name. `writer` gets the maps that a report shows, as they
+    come.
     Raises the errors of :mod:`camaudit.errors`: :class:`~camaudit.errors.UsageError` for what
     cannot be audited as asked, :class:`~camaudit.errors.AuditError` for what broke on the way (a
     zone refuted by its verification, logits that are not finite). A method that fails on its own
@@ -108,7 +107,7 @@ def run_audit(
     """
     foreign = [*([] if live is None else live.specs()), *foreign_explainers(settings)]
     with foreign_methods(foreign) as known:
-        return _audited(settings, known, progress or Silent(), counterexamples, live)
+        return _audited(settings, known, progress or Silent(), counterexamples, live, writer)
 
 
 def _audited(
@@ -117,6 +116,7 @@ def _audited(
     progress: Progress,
     counterexamples: Path | None,
     live: Live | None,
+    writer: MapsWriter | None,
 ) -> Outcome:
     clock = Clock()
     registered = _selected(settings)
@@ -152,7 +152,7 @@ def _audited(
             first = batch_tensor(subject, images.images[:1])
             found.zone = verified_zone(subject.walled, first, seed=settings.seed)
         with clock.measure("scoring"):
-            found.loop = Loop(settings, subject, images, methods, progress)
+            found.loop = Loop(settings, subject, images, methods, progress, writer)
             found.loop.run()
     if settings.metric_checks:
         costly = images.first(settings.perturbation_count)
@@ -163,6 +163,8 @@ def _audited(
     if settings.sanity_checks:
         with clock.measure("sanity"):
             found.sanity = audit_sanity(settings, subject, images.images, methods, progress)
+        for picture in [] if writer is None else found.sanity.pictures:
+            writer.picture(picture)
     if INVARIANCE in settings.checks:
         with clock.measure("invariance"):
             found.invariance = audit_invariance(
@@ -207,6 +209,7 @@ def _outcome(found: _Found) -> Outcome:
         "images_sha256": images_sha256(list(images.images)),
     }
     used: dict[str, Any] = {"methods": found.methods, "bootstrap": _BOOTSTRAP}
+    used["papers"] = {name: _paper(name) for name in found.methods}
     if found.foreign.specs:
         used["foreign"] = found.foreign.to_dict()
     if found.loop is not None:
@@ -253,6 +256,12 @@ def _outcome(found: _Found) -> Outcome:
     results = replace(results, warnings=[*warnings, *_skipped(images)], timing=timing)
     gallery = [] if found.loop is None or found.zone is None else _gallery(found.loop, found.zone)
     return Outcome(results, gallery, found.metrics, found.sanity, found.invariance)
+
+
+def _paper(method: str) -> dict[str, str]:
+    """Where a method comes from, in the words of the registry."""
+    info = method_call(method).info
+    return {name: getattr(info, name) for name in ("paper", "equation", "formula", "family")}
 
 
 def _protocol(found: _Found, name: str) -> dict[str, Any]:
@@ -325,12 +334,11 @@ def _gallery(loop: Loop, zone: DeadZone) -> list[GalleryImage]:
     shown = []
     for place, maps in enumerate(loop.maps):
         image = loop.images[place]
-        sources = " above ".join(dict.fromkeys(source.id for source in image.sources))
         shown.append(
             GalleryImage(
                 id=image.id,
-                title=image.label_name or image.id,
-                caption=f"{sources} ({_PAIRINGS[image.pairing]})",
+                title=shown_title(image),
+                caption=shown_caption(image),
                 pixels=image.pixels,
                 dead=zone.pixel_dead.numpy(),
                 scored=zone.scored.numpy(),

@@ -21,12 +21,14 @@ __all__ = ["Scored", "score", "score_pair"]
 class Scored:
     """Figures of every image of a capture, with the upsampled raw maps (N×H×W), CPU float32.
 
-    Where the method failed or does not apply, `maps` is None and `message` says why.
+    `raw` are the same maps on the method's own grid (N×h×w). Where the method failed or does not
+    apply, both are None and `message` says why.
     """
 
     figures: list[DeadZoneFigures]
     maps: Tensor | None
     message: str | None = None
+    raw: Tensor | None = None
 
 
 def score(method: str, capture: Capture, scored: Tensor, *, seed: int) -> Scored:
@@ -42,8 +44,9 @@ def score(method: str, capture: Capture, scored: Tensor, *, seed: int) -> Scored
         maps = _checked(method, compute(method, capture, seed=seed), capture)
         if _versions(capture) != before:
             raise MethodError(f"{method} wrote into its capture, which other methods read too")
-        maps = upsample(maps, capture.size)
-        return Scored(dead_zone_figures(maps, scored), maps.float().cpu())
+        large = upsample(maps, capture.size)
+        figures = dead_zone_figures(large, scored)
+        return Scored(figures, large.float().cpu(), raw=maps.float().cpu())
     except NotApplicableError as error:
         return _without_maps(capture, Status.NOT_APPLICABLE, str(error))
     except Exception as error:  # whatever a method raises is its own outcome, not the run's

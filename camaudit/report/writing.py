@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from camaudit.errors import AuditError, OutputError
-from camaudit.files import check_folder, made_folder, write_files
+from camaudit.files import check_folder, made_folder, write_files, write_paths
 from camaudit.types import Results
 
 __all__ = [
     "REPORT_NAME",
     "RESULTS_NAME",
     "check_writable",
+    "write_pages",
     "write_report",
     "write_results",
     "write_run",
@@ -68,6 +71,30 @@ def write_report(html: str, folder: str | os.PathLike[str]) -> Path:
     """
     (path,) = _write({REPORT_NAME: html}, made_folder(folder))
     return path
+
+
+def write_pages(
+    pages: Mapping[str, str], folder: str | os.PathLike[str], results: Results | None = None
+) -> list[Path]:
+    """Write the files of :func:`camaudit.report.pages.report_files`, and results.json where given.
+
+    All are written or none; pages of images that an earlier report had are removed afterwards.
+    Raises as :func:`write_run` does.
+    """
+    target = made_folder(folder)
+    texts = {} if results is None else {RESULTS_NAME: _encode(results)}
+    encoded = {
+        target / name: text.encode("utf-8", "backslashreplace")
+        for name, text in {**texts, **pages}.items()
+    }
+    for parent in {path.parent for path in encoded}:
+        made_folder(parent)
+    written = write_paths(encoded)
+    for old in target.glob("report/images-[0-9]*.html"):
+        if old not in encoded:
+            with suppress(OSError):
+                old.unlink()
+    return written
 
 
 def write_run(results: Results, html: str, folder: str | os.PathLike[str]) -> tuple[Path, Path]:

@@ -1,0 +1,65 @@
+"""The maps of the first images, handed on as they come to whoever writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from camaudit.data.stack_mix import StackImage
+from camaudit.report.keeping import MapsWriter
+from camaudit.walls import DeadZone
+
+__all__ = ["Keeper", "shown_caption", "shown_title"]
+
+_PAIRINGS = {
+    "two-images": "two photographs of a class, stacked at the wall",
+    "two-crops": "two crops of one photograph, stacked at the wall",
+    "single": "as it is",
+}
+
+
+def shown_title(image: StackImage) -> str:
+    """What an image is called in a report."""
+    return image.label_name or image.id
+
+
+def shown_caption(image: StackImage) -> str:
+    """What an image was made of, in words."""
+    sources = " above ".join(dict.fromkeys(source.id for source in image.sources))
+    return f"{sources} ({_PAIRINGS[image.pairing]})"
+
+
+class Keeper:
+    """Gathers the maps of one batch after the other, and forgets them once they are written.
+
+    Without a `writer` nothing is kept.
+    """
+
+    def __init__(
+        self, writer: MapsWriter | None, images: Sequence[StackImage], zone: DeadZone
+    ) -> None:
+        self._writer = writer
+        self._images = images[: 0 if writer is None else writer.most]
+        self._maps: dict[int, dict[str, Tensor | None]] = {}
+        if writer is not None:
+            writer.wall(dead=zone.pixel_dead.numpy(), scored=zone.scored.numpy())
+
+    def map(self, place: int, method: str, values: Tensor | None) -> None:
+        """A method's raw map (h×w, of any grid, float32 on the CPU) of the image at `place`."""
+        if place < len(self._images):
+            self._maps.setdefault(place, {})[method] = values
+
+    def written(self, start: int, stop: int) -> None:
+        """All maps of the images from `start` to before `stop` have come: write them."""
+        if self._writer is None:
+            return
+        for place in range(start, min(stop, len(self._images))):
+            image, maps = self._images[place], self._maps.pop(place, {})
+            self._writer.add(
+                id=image.id,
+                title=shown_title(image),
+                caption=shown_caption(image),
+                pixels=image.pixels,
+                maps={name: None if one is None else one.numpy() for name, one in maps.items()},
+            )
