@@ -16,7 +16,7 @@ PACKAGE = Path(camaudit.__file__).parent
 #: Layer → the layers of ours that it may import. "capture" stands for cutting and capturing.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "types": set(),
+    "types": {"report.notebook"},  # only when a notebook shows results
     "files": {"errors"},
     "registry": set(),
     "maps": set(),

@@ -55,6 +55,10 @@ class Outcome:
     sanity: SanityFindings | None = None
     invariance: InvarianceFindings | None = None
 
+    def _repr_html_(self) -> str:
+        """The results as a notebook shows them."""
+        return self.results._repr_html_()
+
     @property
     def pictures(self) -> list[SanityPicture]:
         """The maps along a cascade that the report shows."""
