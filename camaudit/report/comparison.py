@@ -16,6 +16,7 @@ from camaudit.types import Results
 __all__ = ["ChangeRow", "ComparisonView", "DifferingRow", "comparison_view"]
 
 _APART = ("papers", "masked_images")  # follow from the others
+_MU = "dead_zone.mu_l1"
 _MEASURED = ("accuracy",)  # findings rather than settings
 
 
@@ -68,7 +69,8 @@ def comparison_view(
     `name` says which run the other one is.
     """
     methods, earlier = _methods(this), _methods(other)
-    changes = tuple(map(_change, compared["differences"]))
+    means = [{one.method: one.mu_l1.mean for one in run.summary} for run in (other, this)]
+    changes = tuple(_change(one, means) for one in compared["differences"])
     return ComparisonView(
         name=name,
         headline=_headline(changes),
@@ -133,14 +135,18 @@ def _settings(results: Results) -> dict[str, Any]:
     }
 
 
-def _change(one: Mapping[str, Any]) -> ChangeRow:
+def _change(one: Mapping[str, Any], means: Sequence[Mapping[str, float | None]]) -> ChangeRow:
+    """A row; where runs cannot be paired, each run's own mean μ stands in it."""
+    first, second = one["first"], one["second"]
+    if one["figure"] == _MU and first is None and second is None:
+        first, second = (run.get(str(one["explainer"])) for run in means)
     ends = one["low"], one["high"]
     bounds = "" if None in ends else f"[{_number(ends[0])} to {_number(ends[1])}]"
     return ChangeRow(
         figure=str(one["figure"]),
         explainer=title(str(one["explainer"])),
-        other=_number(one["first"]),
-        this=_number(one["second"]),
+        other=_number(first),
+        this=_number(second),
         difference=_number(one["difference"]),
         bounds=bounds,
         n=str(one["n"] or "–"),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from camaudit.errors import OutputError
 from camaudit.files import made_folder, output_error, sync_folder, write_json
 from camaudit.report.gallery import DISPLAY_SIDE
 from camaudit.report.kept import KeptMap, jpeg, packed, quantised
@@ -160,8 +161,15 @@ class MapsWriter:
 def keeping(target: Path, most: int) -> Iterator[MapsWriter]:
     """A writer into a folder beside its place in `target`, which is gone when the context ends.
 
-    Raises :class:`OutputError` where the folder cannot be made.
+    Raises :class:`OutputError` where the folder cannot be made, or where something stands in its
+    place that is no earlier run's maps.
     """
+    final = target / MAPS_NAME
+    if final.exists() and not (final / INDEX).is_file():
+        raise OutputError(
+            f"{final} holds no maps of an earlier run, and those of this run have to stand there: "
+            "move it, or choose another output folder"
+        )
     staging = made_folder(target / f".{MAPS_NAME}.{secrets.token_hex(6)}.tmp")
     try:
         yield MapsWriter(staging, most)

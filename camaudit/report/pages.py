@@ -11,7 +11,7 @@ from camaudit.report.html import render, render_images
 from camaudit.report.kept_maps import KeptMaps
 from camaudit.report.sanity_pictures import SanityPicture
 from camaudit.report.view import report_view, select_check
-from camaudit.report.writing import REPORT_NAME
+from camaudit.report.writing import REPORT_NAME, encoded
 from camaudit.types import Results
 
 __all__ = ["FIRST", "PAGES_NAME", "report_files"]
@@ -41,7 +41,7 @@ def report_files(
     if maps is None or not len(maps) or not summary:
         return {REPORT_NAME: plain}
     total = len({record.image for record in results.records})
-    room = limit - len(plain.encode()) - _MARGIN
+    room = limit - len(encoded(plain)) - _MARGIN
     whole = fitted(maps, summary, results.records, total=total, room=room)
     if whole is not None:
         page = render(results, gallery, pictures, comparison=comparison, explorer=whole)

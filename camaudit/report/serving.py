@@ -16,7 +16,7 @@ from camaudit.report.kept_maps import KeptMaps
 from camaudit.report.pages import FIRST
 from camaudit.report.reading import Run
 from camaudit.report.view import select_check
-from camaudit.report.writing import RESULTS_NAME
+from camaudit.report.writing import RESULTS_NAME, encoded
 
 __all__ = ["LOOPBACK", "ReportServer", "server"]
 
@@ -98,7 +98,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             found = self.server.answer(self.path)
         except AuditError as error:
-            text = f"{error}\n".encode("utf-8", "backslashreplace")
+            text = encoded(f"{error}\n")
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", text, body)
             return
         if found is None:
@@ -140,8 +140,8 @@ def _page(run: Run) -> tuple[list[str], bytes]:
     maps: KeptMaps | None = run.maps
     if maps is None or not len(maps) or not summary:
         pictures = [] if maps is None else maps.pictures()
-        return [], render(run.results, [], pictures).encode("utf-8", "backslashreplace")
+        return [], encoded(render(run.results, [], pictures))
     total = len({record.image for record in run.results.records})
     names, explorer = served(maps, summary, run.results.records, total=total)
     page = render(run.results, maps.gallery(FIRST), maps.pictures(), explorer=explorer)
-    return names, page.encode("utf-8", "backslashreplace")
+    return names, encoded(page)

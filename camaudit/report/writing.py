@@ -18,6 +18,7 @@ __all__ = [
     "REPORT_NAME",
     "RESULTS_NAME",
     "check_writable",
+    "encoded",
     "write_pages",
     "write_report",
     "write_results",
@@ -83,15 +84,12 @@ def write_pages(
     """
     target = made_folder(folder)
     texts = {} if results is None else {RESULTS_NAME: _encode(results)}
-    encoded = {
-        target / name: text.encode("utf-8", "backslashreplace")
-        for name, text in {**texts, **pages}.items()
-    }
-    for parent in {path.parent for path in encoded}:
+    files = {target / name: encoded(text) for name, text in {**texts, **pages}.items()}
+    for parent in {path.parent for path in files}:
         made_folder(parent)
-    written = write_paths(encoded)
+    written = write_paths(files)
     for old in target.glob("report/images-[0-9]*.html"):
-        if old not in encoded:
+        if old not in files:
             with suppress(OSError):
                 old.unlink()
     return written
@@ -113,6 +111,15 @@ def write_run(results: Results, html: str, folder: str | os.PathLike[str]) -> tu
     texts = {RESULTS_NAME: _encode(results), REPORT_NAME: html}
     results_path, report_path = _write(texts, made_folder(folder))
     return results_path, report_path
+
+
+def encoded(text: str) -> bytes:
+    """A file's text in UTF-8.
+
+    Lone surrogates, as undecodable file names bring them, are written as backslash escapes,
+    which is also their JSON form.
+    """
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _encode(results: Results) -> str:
@@ -143,10 +150,5 @@ def _misfit(value: Any, path: str) -> str:
 
 
 def _write(texts: dict[str, str], folder: Path) -> list[Path]:
-    """Write all together.
-
-    Lone surrogates, as undecodable file names bring them, are written as backslash escapes,
-    which is also their JSON form.
-    """
-    encoded = {name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()}
-    return write_files(encoded, folder)
+    """Write all together."""
+    return write_files({name: encoded(text) for name, text in texts.items()}, folder)

@@ -174,7 +174,7 @@
       watcher.unobserve(target);
       pictures(Number(target.dataset.at)).then((found) => { target.src = photo(found); }, () => {});
     }
-  }, { root: $("thumbs"), rootMargin: "0px 300px" });
+  }, { rootMargin: "200px" });
 
   const listed = () => {
     watcher.disconnect();
