@@ -167,8 +167,9 @@ def _audited(
     if settings.sanity_checks:
         with clock.measure("sanity"):
             found.sanity = audit_sanity(settings, subject, images.images, methods, progress)
-        for picture in [] if writer is None else found.sanity.pictures:
-            writer.picture(picture)
+        if writer is not None:
+            for picture in found.sanity.pictures:
+                writer.picture(picture)
     if INVARIANCE in settings.checks:
         with clock.measure("invariance"):
             found.invariance = audit_invariance(

@@ -75,7 +75,7 @@ class MapsWriter:
         """Maps along a cascade, at the steps that a report shows."""
         places = shown_steps(len(picture.steps))
         chosen = {
-            name: [None if maps[place] is None else quantised(maps[place]) for place in places]
+            name: [None if one is None else quantised(one) for one in (maps[p] for p in places)]
             for name, maps in picture.maps.items()
         }
         self._pictures.append(

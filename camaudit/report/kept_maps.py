@@ -85,7 +85,9 @@ class KeptMaps(Sequence[KeptImage]):
         self, image: KeptImage, dead: NDArray[np.bool_], scored: NDArray[np.bool_]
     ) -> GalleryImage:
         size = (image.height, image.width)
-        maps = {name: one and upsampled(one, size) for name, one in image.maps.items()}
+        maps = {
+            name: None if one is None else upsampled(one, size) for name, one in image.maps.items()
+        }
         return GalleryImage(
             image.id, image.title, image.caption, photograph(image.photo, size), dead, scored, maps
         )
