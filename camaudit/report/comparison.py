@@ -16,6 +16,14 @@ from camaudit.types import Results
 __all__ = ["ChangeRow", "ComparisonView", "DifferingRow", "comparison_view"]
 
 _APART = ("papers", "masked_images")  # follow from the others
+_ALIKE = ("identical", "no difference shown")
+_FIGURES = {
+    "dead_zone.mu_l1": "μ (L1)",
+    "dead_zone.mu_l2": "μ (L2)",
+    "dead_zone.mu_l1_minmax": "μ (min-max)",
+    "dead_zone.unmasked": "unmasked μ (L1)",
+    "dead_zone.difference": "difference, walled − unmasked",
+}
 _MU = "dead_zone.mu_l1"
 _MEASURED = ("accuracy",)  # findings rather than settings
 
@@ -60,6 +68,16 @@ class ComparisonView:
     changes: tuple[ChangeRow, ...]
     notes: tuple[str, ...]
 
+    @property
+    def alike(self) -> tuple[ChangeRow, ...]:
+        """The figures that are identical, or of which no difference is shown."""
+        return tuple(row for row in self.changes if row.change in _ALIKE)
+
+    @property
+    def changed(self) -> tuple[ChangeRow, ...]:
+        """The others."""
+        return tuple(row for row in self.changes if row.change not in _ALIKE)
+
 
 def comparison_view(
     this: Results, other: Results, compared: Mapping[str, Any], *, name: str
@@ -91,6 +109,8 @@ def _methods(results: Results) -> list[str]:
 
 def _headline(changes: Sequence[ChangeRow]) -> str:
     counts = {kind: sum(one.change == kind for one in changes) for kind in ("worse", "better")}
+    if changes and all(one.change == "not comparable" for one in changes):
+        return "These runs cannot be paired; where both have a mean μ, the two stand side by side."
     if not any(counts.values()):
         return "No figure is shown to have become worse or better."
     return f"{figures.counted(counts['worse'], 'figure')} worse, {counts['better']} better."
@@ -143,7 +163,7 @@ def _change(one: Mapping[str, Any], means: Sequence[Mapping[str, float | None]])
     ends = one["low"], one["high"]
     bounds = "" if None in ends else f"[{_number(ends[0])} to {_number(ends[1])}]"
     return ChangeRow(
-        figure=str(one["figure"]),
+        figure=_FIGURES.get(one["figure"], str(one["figure"])),
         explainer=title(str(one["explainer"])),
         other=_number(first),
         this=_number(second),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from camaudit.report.comparison import ComparisonView
 from camaudit.report.explorer import ONE_FILE, Explorer, PageLink, embedded, fitted
 from camaudit.report.gallery import GalleryImage
-from camaudit.report.html import render, render_images
+from camaudit.report.html import render, render_images, render_theory
 from camaudit.report.kept_maps import KeptMaps
 from camaudit.report.sanity_pictures import SanityPicture
 from camaudit.report.view import report_view, select_check
@@ -34,8 +34,10 @@ def report_files(
 
     One file of at most `limit` bytes carries all that was kept, its photographs made smaller where
     need be. Where even the smallest do not fit, each page of images has at most `limit` bytes. A
-    report without an explorer is as large as it is.
+    report without an explorer is as large as it is, and so is that of a theory check.
     """
+    if results.theory:
+        return {REPORT_NAME: render_theory(results)}
     plain = render(results, gallery, pictures, comparison=comparison)
     summary = select_check(results)
     if maps is None or not len(maps) or not summary:

@@ -13,10 +13,10 @@ from camaudit.errors import AuditError, UsageError
 from camaudit.report.explorer import PART, part, served
 from camaudit.report.html import render
 from camaudit.report.kept_maps import KeptMaps
-from camaudit.report.pages import FIRST
+from camaudit.report.pages import FIRST, report_files
 from camaudit.report.reading import Run
 from camaudit.report.view import select_check
-from camaudit.report.writing import RESULTS_NAME, encoded
+from camaudit.report.writing import REPORT_NAME, RESULTS_NAME, encoded
 
 __all__ = ["LOOPBACK", "ReportServer", "server"]
 
@@ -140,7 +140,7 @@ def _page(run: Run) -> tuple[list[str], bytes]:
     maps: KeptMaps | None = run.maps
     if maps is None or not len(maps) or not summary:
         pictures = [] if maps is None else maps.pictures()
-        return [], encoded(render(run.results, [], pictures))
+        return [], encoded(report_files(run.results, [], pictures)[REPORT_NAME])
     total = len({record.image for record in run.results.records})
     names, explorer = served(maps, summary, run.results.records, total=total)
     page = render(run.results, maps.gallery(FIRST), maps.pictures(), explorer=explorer)

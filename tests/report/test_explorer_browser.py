@@ -213,6 +213,14 @@ def test_without_a_figure_the_reason_stands_in_its_place(browser: Any, report: P
     page.close()
 
 
+def test_a_link_to_the_gallery_unfolds_it(browser: Any, report: Path) -> None:
+    with opened(browser, report) as page:
+        ready(page)
+        assert not page.locator(".panel").first.is_visible()
+        page.get_by_role("link", name="Gallery").click()
+        assert page.locator(".panel").first.is_visible()
+
+
 def test_without_a_script_the_rest_of_the_report_is_there(browser: Any, report: Path) -> None:
     with opened(browser, report, java_script_enabled=False) as page:
         assert not page.locator("#explorer").is_visible()

@@ -140,7 +140,10 @@ def test_runs_that_cannot_be_paired_show_their_own_means(results: Results) -> No
     subject = {**results.provenance.subject, "layer": "features.7"}
     other = changed(results, subject=subject)
     found = compare(other.to_dict(), results.to_dict()).to_dict()
-    row = comparison_view(results, other, found, name="b").changes[0]
+    view = comparison_view(results, other, found, name="b")
+    assert view.headline.startswith("These runs cannot be paired")
+    assert not view.alike
+    row = view.changed[0]
     mean = next(one.mu_l1.mean for one in results.summary if one.method == "gradcam")
     assert (row.explainer, row.change, row.reason) == (
         "GradCAM", "not comparable", "they differ in layer",

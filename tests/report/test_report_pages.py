@@ -13,6 +13,7 @@ import pytest
 
 from camaudit.errors import AuditError, UsageError
 from camaudit.report.explorer import SIZES, embedded, fitted, script_json
+from camaudit.report.html import render_theory
 from camaudit.report.kept_maps import KeptMaps
 from camaudit.report.pages import report_files
 from camaudit.report.reading import read_run, results_of
@@ -21,6 +22,7 @@ from camaudit.types import Results
 from tests.benchmarks.report import kept_run, many_results
 from tests.report.conftest import HOSTILE
 from tests.report.page import Page, digest
+from tests.theory_results import make_theory_results
 
 COUNT = 30
 
@@ -147,3 +149,9 @@ def test_runs_without_a_wall_have_no_explorer(many: Results, maps: KeptMaps) -> 
     alone = dataclasses.replace(many, summary=[], records=[])
     page = Page(report_files(alone, (), (), maps)["report.html"])
     assert not page.having("id", "explorer")
+
+
+def test_theory_results_have_their_own_page() -> None:
+    theory = make_theory_results()
+    assert report_files(theory) == {"report.html": render_theory(theory)}
+    assert results_of(json.loads(json.dumps(theory.to_dict()))) == theory

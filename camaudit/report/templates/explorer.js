@@ -321,6 +321,8 @@
   controls();
   arranged();
   show();
-  for (const folded of document.querySelectorAll("details.folded")) folded.open = false;
+  if (location.hash !== "#gallery") {
+    for (const folded of document.querySelectorAll("details.folded")) folded.open = false;
+  }
   if (linked) root.scrollIntoView();
 })();
