@@ -109,7 +109,8 @@ def _methods(results: Results) -> list[str]:
 
 def _headline(changes: Sequence[ChangeRow]) -> str:
     counts = {kind: sum(one.change == kind for one in changes) for kind in ("worse", "better")}
-    if changes and all(one.change == "not comparable" for one in changes):
+    apart = [one for one in changes if one.change == "not comparable"]
+    if apart and all(one.n == "–" for one in changes):
         return "These runs cannot be paired; where both have a mean μ, the two stand side by side."
     if not any(counts.values()):
         return "No figure is shown to have become worse or better."
