@@ -28,6 +28,7 @@ from camaudit.report.metrics_terminal import metrics_tables
 from camaudit.report.sanity_table import sanity_tables
 from camaudit.report.table import print_tables, terminal_table
 from camaudit.report.theory_tables import claims_table, mu_tables
+from camaudit.report.two_classes import two_class_tables
 from camaudit.types import Results
 
 __all__ = [
@@ -103,10 +104,10 @@ class ConsoleProgress:
 def print_table(results: Results) -> None:
     """The results' table on stdout; a terminal narrower than 80 columns wraps its lines.
 
-    Where data sets were audited, the table of these follows, then those of the metrics and of a
-    protocol's claims, one for each sanity check and those of the invariance check; where only such
-    checks were run there is no other. Explainers that are no registered methods come last, with
-    what was done to their maps.
+    Where images show two classes, or data sets were audited, tables of these follow, then those of
+    the metrics and of a protocol's claims, one for each sanity check and those of the invariance
+    check; where only such checks were run there is no other. Explainers that are no registered
+    methods come last, with what was done to their maps.
     Raises BrokenPipeError where nobody reads stdout any more.
     """
     print_tables(lambda width: _tables(results, width))
@@ -119,7 +120,8 @@ def _tables(results: Results, width: int) -> list[Table]:
         *invariance_tables(results),
     ]
     zone = [terminal_table(results, width=width)] if results.summary or not checks else []
-    return [*zone, *data_tables(results, width=width), *checks, *explainers_table(results)]
+    two = two_class_tables(results, width=width)
+    return [*zone, *two, *data_tables(results, width=width), *checks, *explainers_table(results)]
 
 
 def print_claims(results: Results) -> None:

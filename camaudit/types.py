@@ -22,6 +22,7 @@ __all__ = [
     "Results",
     "Status",
     "Summary",
+    "TargetCounts",
     "plain",
 ]
 
@@ -91,7 +92,12 @@ class DeadZoneFigures:
 
 @dataclass(frozen=True)
 class Record:
-    """One method on one image: figures on the walled model, and on its unmasked twin.
+    """One method on one image and class: figures on the walled model, and on its unmasked twin.
+
+    Where several classes of an image may be explained, `role` says why this one is (predicted,
+    label, seen, unseen or asked; see :mod:`camaudit.audit.targets`) and `rank` is the place of its
+    logit among the walled model's, 1 for the highest. Both are None where it is the top-1 class
+    and nothing else was asked for.
 
     `seed` is that of the network's weights where a check draws several networks.
 
@@ -111,6 +117,18 @@ class Record:
     message: str | None = None
     unmasked: DeadZoneFigures | None = None
     seed: int | None = None
+    role: str | None = None
+    rank: int | None = None
+
+
+@dataclass(frozen=True)
+class TargetCounts:
+    """How many maps there are, by outcome, where images have several targets; `n` have a μ."""
+
+    n: int
+    degenerate: int
+    not_applicable: int
+    errors: int
 
 
 @dataclass(frozen=True)
@@ -122,6 +140,10 @@ class Summary:
     area fraction of the scored zone and its square root. `unmasked` and `unmasked_l2` (the twin's
     `mu_l1` and `mu_l2`) and the paired `difference` walled − unmasked (L1) are over the images
     where both are defined.
+
+    Where images have several targets, `targets` counts their maps. The unit remains the image: its
+    figure is the mean over its targets that have one, and an image without any is counted by the
+    worst of its outcomes (failed, degenerate, not applicable).
     """
 
     check: str
@@ -139,6 +161,7 @@ class Summary:
     unmasked: Interval | None
     unmasked_l2: Interval | None
     difference: Interval | None
+    targets: TargetCounts | None = None
 
 
 @dataclass(frozen=True)
@@ -172,7 +195,8 @@ class Provenance:
 class Results:
     """Everything that results.json holds; parts from `claims` on only where there are any.
 
-    `summary` is over all images, `data` over those of each data set. `metrics` is what the metric
+    `summary` is over all images, `data` over those of each data set. `targets` compares the classes
+    of images that show two, of which the model sees one. `metrics` is what the metric
     checks found, `protocol` a published comparison repeated, `sanity` what the sanity checks found,
     and `families` of the methods' labels, `invariance` what the invariance check found, `gate` what
     a policy's gate decided; the schema of results.json describes them.
@@ -187,6 +211,7 @@ class Results:
     claims: list[Claim] = field(default_factory=list)
     theory: dict[str, Any] = field(default_factory=dict)
     data: list[DataSummary] = field(default_factory=list)
+    targets: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     protocol: dict[str, Any] = field(default_factory=dict)
     sanity: dict[str, Any] = field(default_factory=dict)
@@ -206,7 +231,8 @@ class Results:
         extra: dict[str, Any] = {
             "claims": [plain(asdict(claim)) for claim in self.claims],
             "theory": plain(self.theory),
-            "data": [plain(asdict(entry)) for entry in self.data],
+            "data": [_data(entry) for entry in self.data],
+            "targets": plain(self.targets),
             "metrics": plain(self.metrics),
             "protocol": plain(self.protocol),
             "sanity": plain(self.sanity),
@@ -219,7 +245,7 @@ class Results:
             **provenance,
             "warnings": list(self.warnings),
             "records": [_record(record) for record in self.records],
-            "summary": [plain(asdict(entry)) for entry in self.summary],
+            "summary": [_summary(entry) for entry in self.summary],
             **{name: value for name, value in extra.items() if value},
             "timing": dict(self.timing),
         }
@@ -227,9 +253,21 @@ class Results:
 
 def _record(record: Record) -> dict[str, Any]:
     found: dict[str, Any] = plain(asdict(record))
-    if record.seed is None:
-        del found["seed"]
+    for name in ("seed", "role", "rank"):
+        if found[name] is None:
+            del found[name]
     return found
+
+
+def _summary(entry: Summary) -> dict[str, Any]:
+    found: dict[str, Any] = plain(asdict(entry))
+    if entry.targets is None:
+        del found["targets"]
+    return found
+
+
+def _data(entry: DataSummary) -> dict[str, Any]:
+    return {**plain(asdict(entry)), "summary": [_summary(line) for line in entry.summary]}
 
 
 def plain(value: Any) -> Any:

@@ -66,7 +66,7 @@ ALLOWED: dict[str, set[str]] = {
         "report.sanity_pictures",
         "initialisation", "theory", "training.trained", "sanity", "invariance", "gates",
         "evaluation",
-        "importing", "adapters", "probability", "spelling",
+        "importing", "adapters", "objective", "probability", "spelling",
     },
     "training": {
         "", "errors", "files", "cut", "data", "initialisation", "models", "walls", "report.curves",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from camaudit.audit.loop import Progress, batch_tensor
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, WalledSubject
 from camaudit.cut import Cut, cut_at
-from camaudit.data.regions import read_regions, regions_of
+from camaudit.data.regions import Regions, labels_of, read_regions, regions_of
 from camaudit.data.stack_mix import StackImage
 from camaudit.engine import prepare
 from camaudit.evaluation.options import Options
@@ -24,7 +25,7 @@ from camaudit.methods import method_call
 from camaudit.metrics.catalogue import METRICS
 from camaudit.walls import WalledModel
 
-__all__ = ["MetricFindings", "audit_metrics", "labelled"]
+__all__ = ["MetricFindings", "audit_metrics", "labelled", "object_names"]
 
 #: Labelled regions (N×H×W, bool; None where none are asked for) and notes on them.
 Labels = tuple[Tensor | None, tuple[str, ...]]
@@ -129,19 +130,31 @@ def _divided(settings: Settings, subject: Subject, example: Tensor) -> Cut | Wal
 
 
 def labelled(settings: Settings, images: Sequence[StackImage]) -> Labels:
-    """The labelled regions of the images, where the settings name some.
+    """The labelled regions of the images, where the check localisation is asked for.
 
     Raises :class:`UsageError` as :func:`camaudit.data.regions.read_regions` and `regions_of` do.
     """
-    if settings.regions is None:
+    if settings.regions is None or "localisation" not in settings.checks:
         return None, ()
     height, width = images[0].pixels.shape[:2]
-    read = read_regions(
-        settings.regions, origin=settings.region_origin, boxes_only=settings.region_boxes
-    )
+    read = _read(settings, settings.regions)
     only = settings.region_labels
     masks, notes = regions_of(read, images, size=(height, width), only_label=only)
     return torch.from_numpy(masks), notes
+
+
+def object_names(settings: Settings, images: Sequence[StackImage]) -> list[tuple[str, ...]]:
+    """The class names of each image's annotated objects; empty without --targets labels or regions.
+
+    Raises :class:`UsageError` as :func:`camaudit.data.regions.read_regions` and `labels_of` do.
+    """
+    if settings.regions is None or settings.asked_targets.kind != "labels":
+        return []
+    return labels_of(_read(settings, settings.regions), images)
+
+
+def _read(settings: Settings, path: Path) -> Regions:
+    return read_regions(path, origin=settings.region_origin, boxes_only=settings.region_boxes)
 
 
 def _black(subject: Subject, batch: Tensor) -> Tensor:

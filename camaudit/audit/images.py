@@ -123,7 +123,13 @@ def audit_images(
         return _of_data(data, zone, count=count, seed=seed)
     collection = embedded_photos() if settings.images is None else scan(settings.images)
     if isinstance(zone, DeadZone) and collection.classes:
-        found = stack_mix(collection, dead=zone.pixel_dead.numpy(), count=count, seed=seed)
+        dead = zone.pixel_dead.numpy()
+        found = stack_mix(collection, dead=dead, count=count, seed=seed, pairs=settings.pairs)
+    elif settings.pairs == "different":
+        raise UsageError(
+            f"--pairs different needs a folder with one sub-folder a class; {settings.images} has "
+            "no classes"
+        )
     else:
         found = plain_images(collection, size=_size(zone), count=count, seed=seed, keep=keep)
     return AuditImages(found.images, (*collection.skipped, *found.skipped), found.warnings)

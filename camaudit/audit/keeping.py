@@ -15,13 +15,15 @@ __all__ = ["Keeper", "shown_caption", "shown_title"]
 _PAIRINGS = {
     "two-images": "two photographs of a class, stacked at the wall",
     "two-crops": "two crops of one photograph, stacked at the wall",
+    "two-classes": "photographs of two classes, stacked at the wall",
     "single": "as it is",
 }
 
 
 def shown_title(image: StackImage) -> str:
-    """What an image is called in a report."""
-    return image.label_name or image.id
+    """What an image is called in a report: its class or classes, else its id."""
+    names = [name for name in (image.label_name, image.unseen_label_name) if name]
+    return " above ".join(names) or image.id
 
 
 def shown_caption(image: StackImage) -> str:
@@ -41,25 +43,32 @@ class Keeper:
     ) -> None:
         self._writer = writer
         self._images = images[: 0 if writer is None else writer.most]
-        self._maps: dict[int, dict[str, Tensor | None]] = {}
+        self._maps: dict[int, dict[int, dict[str, Tensor | None]]] = {}
         if writer is not None:
             writer.wall(dead=zone.pixel_dead.numpy(), scored=zone.scored.numpy())
 
-    def map(self, place: int, method: str, values: Tensor | None) -> None:
+    def map(self, place: int, target: int, method: str, values: Tensor | None) -> None:
         """A method's raw map (h×w, of any grid, float32 on the CPU) of the image at `place`."""
         if place < len(self._images):
-            self._maps.setdefault(place, {})[method] = values
+            of = self._maps.setdefault(place, {}).setdefault(target, {})
+            of[method] = values
 
-    def written(self, start: int, stop: int) -> None:
-        """All maps of the images from `start` to before `stop` have come: write them."""
+    def written(self, start: int, stop: int, *, several: bool) -> None:
+        """All maps of the images from `start` to before `stop` have come: write them.
+
+        `several`: images have several targets, each with maps of its own.
+        """
         if self._writer is None:
             return
         for place in range(start, min(stop, len(self._images))):
-            image, maps = self._images[place], self._maps.pop(place, {})
-            self._writer.add(
-                id=image.id,
-                title=shown_title(image),
-                caption=shown_caption(image),
-                pixels=image.pixels,
-                maps={name: None if one is None else one.numpy() for name, one in maps.items()},
-            )
+            image = self._images[place]
+            found: dict[int, dict[str, Tensor | None]] = self._maps.pop(place, {})
+            for target, maps in found.items() or [(None, {})]:
+                self._writer.add(
+                    id=image.id,
+                    target=target if several else None,
+                    title=shown_title(image),
+                    caption=shown_caption(image),
+                    pixels=image.pixels,
+                    maps={name: None if one is None else one.numpy() for name, one in maps.items()},
+                )

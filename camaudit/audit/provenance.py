@@ -37,10 +37,12 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 def image_entry(image: StackImage) -> dict[str, Any]:
     """An image's sources, label and hash, as in results.json."""
+    unseen = {"unseen_label": image.unseen_label, "unseen_label_name": image.unseen_label_name}
     return {
         "id": image.id,
         "label": image.label,
         "label_name": image.label_name,
+        **({} if image.unseen_label_name is None else unseen),
         "pairing": image.pairing,
         "sources": [asdict(source) for source in image.sources],
         "notes": list(image.notes),

@@ -9,7 +9,7 @@ from typing import Any
 
 import camaudit
 from camaudit.audit.clock import Clock
-from camaudit.audit.evaluating import MetricFindings, audit_metrics, labelled
+from camaudit.audit.evaluating import MetricFindings, audit_metrics, labelled, object_names
 from camaudit.audit.foreign import Foreign, foreign_methods
 from camaudit.audit.images import AuditImages, audit_images, data_size, open_data
 from camaudit.audit.invariance import InvarianceFindings, audit_invariance, foreign_explainers
@@ -22,6 +22,7 @@ from camaudit.audit.sanity_claims import wall_claims
 from camaudit.audit.settings import INVARIANCE, Settings
 from camaudit.audit.subject import Subject, WalledSubject, build_subject, load_subject
 from camaudit.audit.summary import summarise, summarise_data
+from camaudit.audit.two_classes import two_class_figures
 from camaudit.audit.verifying import verified_zone
 from camaudit.evaluation.protocols import protocol
 from camaudit.evaluation.tables import protocol_tables
@@ -148,6 +149,7 @@ def _audited(
         else:
             images = AuditImages(tensor_images(given)[: settings.num_images])
         regions = labelled(settings, images.images)  # a wrong file is refused before the work
+        objects = object_names(settings, images.images)
         foreign.bind(subject, images.images)
     found = _Found(settings, subject, images, methods, foreign, clock, given is not None)
     if isinstance(subject, WalledSubject):
@@ -156,7 +158,9 @@ def _audited(
             first = batch_tensor(subject, images.images[:1])
             found.zone = verified_zone(subject.walled, first, seed=settings.seed)
         with clock.measure("scoring"):
-            found.loop = Loop(settings, subject, images, methods, progress, writer)
+            found.loop = Loop(
+                settings, subject, images, methods, progress, objects=objects, writer=writer
+            )
             found.loop.run()
     if settings.metric_checks:
         costly = images.first(settings.perturbation_count)
@@ -305,12 +309,14 @@ def _scored(found: _Found, loop: Loop, zone: DeadZone) -> dict[str, Any]:
     """Records and summaries of the dead zone."""
     families = {name: method_call(name).info.family for name in loop.methods}
     fraction, seed = zone.scored_fraction, found.settings.seed
+    top1 = {image.id: seen for image, (seen, _) in zip(loop.images, loop.top1, strict=True)}
     return {
         "records": loop.records,
         "summary": summarise(loop.records, families=families, scored_fraction=fraction, seed=seed),
         "data": summarise_data(
             loop.records, found.images, families=families, scored_fraction=fraction, seed=seed
         ),
+        "targets": two_class_figures(loop.records, top1, families=families, seed=seed),
     }
 
 
@@ -337,8 +343,8 @@ def _skipped(images: AuditImages) -> list[str]:
 
 def _gallery(loop: Loop, zone: DeadZone) -> list[GalleryImage]:
     shown = []
-    for place, maps in enumerate(loop.maps):
-        image = loop.images[place]
+    for one in loop.shown.values():
+        image, target = loop.images[one.place], one.target
         shown.append(
             GalleryImage(
                 id=image.id,
@@ -347,7 +353,8 @@ def _gallery(loop: Loop, zone: DeadZone) -> list[GalleryImage]:
                 pixels=image.pixels,
                 dead=zone.pixel_dead.numpy(),
                 scored=zone.scored.numpy(),
-                maps=maps,
+                maps=one.maps,
+                target=target.index if target is not None and loop.several else None,
             )
         )
     return shown

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from camaudit.audit.targets import Asked, asked_targets
+from camaudit.data.stack_mix import Pairs
 from camaudit.engine import Engine, Precision
 from camaudit.errors import UsageError
 from camaudit.evaluation.options import CHECKS as METRIC_CHECKS
@@ -49,6 +51,10 @@ class Settings:
     images: a folder of images or of one sub-folder a class, None for the embedded photographs.
     data: data sets instead, used as they are: folders with a manifest, or plain folders; the names
         stack-mix and stack-gen stand for the folders that the data commands write by default.
+    pairs: of which classes two photographs of `images` are stacked, "same" or "different".
+    targets: which classes of an image the check dead-zone explains: "top-K" (the K highest logits
+        of the walled model), "labels" (the image's own; of two stacked classes both) or a list of
+        numbers and names. See :mod:`camaudit.audit.targets`.
     num_images: how many images (of each data set), None for every embedded photograph, every one
         of the data sets, or 20 of a folder.
     perturbation_images: how many of them (of each data set) the methods take that run the model
@@ -104,6 +110,8 @@ class Settings:
     methods: tuple[str, ...] | None = None
     images: Path | None = None
     data: tuple[Path, ...] = ()
+    pairs: Pairs = "same"
+    targets: str = "top-1"
     num_images: int | None = None
     perturbation_images: int | None = None
     preprocess: str | None = None
@@ -168,6 +176,7 @@ class Settings:
                 "methods is empty: name at least one, or leave it out for the standard ones"
             )
         self.engine  # noqa: B018 - an engine that cannot be is refused now
+        self._check_pairs()
         self._check_checks()
 
     def _check_trained(self) -> None:
@@ -199,10 +208,34 @@ class Settings:
         if self.properties and INVARIANCE not in self.checks:
             raise UsageError("--properties: of the check invariance; add invariance to --checks")
         self._check_metrics()
+        self._check_targets()
         self.sanity  # noqa: B018 - options that cannot be are refused now
         self.invariance  # noqa: B018 - the same
         if not self.walled:
             self._check_no_wall()
+
+    def _check_pairs(self) -> None:
+        if self.pairs not in get_args(Pairs):
+            raise UsageError(f"pairs must be same or different; got {self.pairs!r}")
+        if self.pairs == "different" and (self.data or not self.walled):
+            why = (
+                "a data set is used as it is" if self.data else "without dead-zone none is stacked"
+            )
+            raise UsageError(
+                f"--pairs different stacks photographs of class folders at the wall, and {why}: "
+                "leave it out, or build the data set with camaudit data stack-mix --pairs different"
+            )
+
+    def _check_targets(self) -> None:
+        if self.asked_targets.plain:
+            return
+        others = [name for name in self.checks if name != DEAD_ZONE]
+        if others or self.protocol is not None:
+            raise UsageError(
+                f"--targets {self.targets} is of the check dead-zone, and "
+                f"{', '.join(others) or 'a protocol'} explains the top-1 class alone: leave "
+                "--targets out, or run the others by themselves"
+            )
 
     def _check_metrics(self) -> None:
         self.metrics  # noqa: B018 - options that cannot be are refused now
@@ -216,10 +249,12 @@ class Settings:
                 "--metrics-on walled takes metrics on the walled model, which the check dead-zone "
                 "builds: add dead-zone to --checks"
             )
-        if ("localisation" in self.checks) is not (self.regions is not None):
+        localised = "localisation" in self.checks
+        labels = self.asked_targets.kind == "labels"
+        if (localised and self.regions is None) or (self.regions and not (localised or labels)):
             raise UsageError(
                 "the check localisation and --regions belong together: it compares maps with "
-                "labelled boxes or masks of the objects"
+                "labelled boxes or masks of the objects (--targets labels reads their class names)"
             )
         self._check_unused()
         if self.protocol is not None:
@@ -237,7 +272,7 @@ class Settings:
             ),
             "--region-origin 0": self.region_origin == 0 and self.regions is None,
             "--region-boxes": self.region_boxes and self.regions is None,
-            "--region-labels": self.region_labels and self.regions is None,
+            "--region-labels": self.region_labels and "localisation" not in self.checks,
         }
         wrong = [name for name, unused in lacking.items() if unused]
         if wrong:
@@ -276,6 +311,11 @@ class Settings:
     def walled(self) -> bool:
         """Whether a wall is needed."""
         return DEAD_ZONE in self.checks
+
+    @property
+    def asked_targets(self) -> Asked:
+        """Which classes of an image are explained."""
+        return asked_targets(self.targets)
 
     @property
     def metric_checks(self) -> tuple[MetricCheck, ...]:

@@ -1,16 +1,20 @@
-"""Records to summaries: one line a method, undefined ones counted apart."""
+"""Records to summaries: one line a method, the image as the unit, undefined ones counted apart."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from camaudit.audit.images import AuditImages
 from camaudit.metrics.statistics import bootstrap_mean, crossed_bootstrap_mean
-from camaudit.types import DataSummary, Interval, Record, Status, Summary
+from camaudit.types import DataSummary, Interval, Record, Status, Summary, TargetCounts
 
-__all__ = ["summarise", "summarise_data"]
+__all__ = ["by_image", "summarise", "summarise_data"]
+
+#: What becomes of an image none of whose targets has a figure: the first of these that any had.
+_WORST = (Status.ERROR, Status.DEGENERATE, Status.NOT_APPLICABLE)
 
 
 def summarise(
@@ -24,8 +28,8 @@ def summarise(
     """One :class:`Summary` a method of `families`, in its order, over that method's records.
 
     Every interval is drawn from the same `seed`, so that methods on the same images are
-    resampled alike. Records of several networks (with a seed of their own) are resampled by
-    network and by image.
+    resampled alike. An image's figure is the mean over its targets that have one. Records of
+    several networks (with a seed of their own) are resampled by network and by image.
     """
     return [
         _summary(
@@ -73,18 +77,16 @@ def _summary(
     scored_fraction: float,
     seed: int,
 ) -> Summary:
-    def count(status: Status) -> int:
-        return sum(record.status is status for record in records)
-
+    count = Counter(_outcomes(records))
     has_twin = any(record.unmasked is not None for record in records)
     return Summary(
         check=check,
         method=method,
         family=family,
-        n=count(Status.OK),
-        degenerate=count(Status.DEGENERATE),
-        not_applicable=count(Status.NOT_APPLICABLE),
-        errors=count(Status.ERROR),
+        n=count[Status.OK],
+        degenerate=count[Status.DEGENERATE],
+        not_applicable=count[Status.NOT_APPLICABLE],
+        errors=count[Status.ERROR],
         mu_l1=_interval(records, lambda record: record.mu_l1, seed),
         mu_l2=_interval(records, lambda record: record.mu_l2, seed),
         mu_l1_minmax=_interval(records, lambda record: record.mu_l1_minmax, seed),
@@ -93,7 +95,41 @@ def _summary(
         unmasked=_interval(records, lambda record: _pair(record)[1], seed) if has_twin else None,
         unmasked_l2=_interval(records, _twin_l2, seed) if has_twin else None,
         difference=_interval(records, _difference, seed) if has_twin else None,
+        targets=_targets(records) if sum(count.values()) < len(records) else None,
     )
+
+
+def _outcomes(records: Sequence[Record]) -> list[Status]:
+    """One for every image (and network), over all of its targets."""
+    found: dict[tuple[str, int | None], set[Status]] = {}
+    for record in records:
+        found.setdefault((record.image, record.seed), set()).add(record.status)
+    return [
+        Status.OK if Status.OK in had else next(status for status in _WORST if status in had)
+        for had in found.values()
+    ]
+
+
+def _targets(records: Sequence[Record]) -> TargetCounts:
+    count = Counter(record.status for record in records)
+    return TargetCounts(
+        n=count[Status.OK],
+        degenerate=count[Status.DEGENERATE],
+        not_applicable=count[Status.NOT_APPLICABLE],
+        errors=count[Status.ERROR],
+    )
+
+
+def by_image(
+    records: Sequence[Record], value: Callable[[Record], float | None]
+) -> dict[str, float | None]:
+    """The mean of `value` over the targets of each image that have one; None where none has."""
+    found: dict[str, list[float]] = {}
+    for record in records:
+        values, own = found.setdefault(record.image, []), value(record)
+        if own is not None:
+            values.append(own)
+    return {image: sum(values) / len(values) if values else None for image, values in found.items()}
 
 
 def _pair(record: Record) -> tuple[float | None, float | None]:
@@ -116,9 +152,10 @@ def _difference(record: Record) -> float | None:
 def _interval(
     records: Sequence[Record], value: Callable[[Record], float | None], seed: int
 ) -> Interval:
-    values = [value(record) for record in records]
     if all(record.seed is None for record in records):
-        return bootstrap_mean([found for found in values if found is not None], seed=seed)
+        means = by_image(records, value).values()
+        return bootstrap_mean([found for found in means if found is not None], seed=seed)
+    values = [value(record) for record in records]
     rows, columns = (
         {name: place for place, name in enumerate(dict.fromkeys(names))}
         for names in ([r.seed for r in records], [r.image for r in records])

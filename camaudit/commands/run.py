@@ -102,6 +102,24 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
     "repeated: a table of methods by data sets is printed.",
 )
 @click.option(
+    "--pairs",
+    type=click.Choice(["same", "different"]),
+    default="same",
+    show_default=True,
+    help="Of --images with class folders: stack two photographs of one class, or of two different "
+    "ones, of which the model sees the upper and not the lower.",
+)
+@click.option(
+    "--targets",
+    default="top-1",
+    show_default=True,
+    metavar="WHICH",
+    help="Classes that dead-zone explains on an image, all from the same forward passes: top-K, "
+    "the K highest logits of the walled model; labels, the image's own class or classes (of two "
+    "stacked classes both: seen and unseen; with --regions the objects' too); or numbers and names "
+    "between commas. An image's figure is the mean over its classes.",
+)
+@click.option(
     "--num-images",
     type=click.IntRange(min=1),
     metavar="N",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from camaudit.commands.shared import asked, chosen_wall
+
+if TYPE_CHECKING:
+    from camaudit.data.stack_mix import Pairs
 
 __all__ = ["stack_mix", "verify"]
 
@@ -64,6 +68,14 @@ _FOLDER = click.Path(path_type=Path)
     is_flag=True,
     help="Leave out classes with a single usable photograph. Default: after all others they give "
     "two crops of it.",
+)
+@click.option(
+    "--pairs",
+    type=click.Choice(["same", "different"]),
+    default="same",
+    show_default=True,
+    help="Two photographs of one class, or of two different ones: the upper is the class that the "
+    "network sees, the lower lies behind the wall; classes take turns in both places.",
 )
 @click.option(
     "--image-size",
@@ -125,6 +137,7 @@ def stack_mix(
     count: int,
     per_class: int,
     pairs_only: bool,
+    pairs: Pairs,
     image_size: int | None,
     dead_rows: int | None,
     wall: str | None,
@@ -137,7 +150,9 @@ def stack_mix(
     force: bool,
     out: Path,
 ) -> int:
-    """Stack two photographs of one class at the wall: the walls paper's data set STACK-MIX.
+    """Stack two photographs at the wall: the walls paper's data set STACK-MIX.
+
+    Both are of one class, as in the paper, or with --pairs different of two.
 
     Writes images, a manifest with a hash for each, and a contact sheet to look at.
     """
@@ -160,6 +175,7 @@ def stack_mix(
         count=count,
         per_class=per_class,
         pairs_only=pairs_only,
+        pairs=pairs,
         seed=seed,
     )
     rejected = {} if reject is None else read_rejections(reject)

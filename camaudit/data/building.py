@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import PIL
 from PIL import Image
@@ -30,7 +30,7 @@ from camaudit.data.manifest import (
 from camaudit.data.rebuilding import check_same_options, kept_bytes, near, rejections
 from camaudit.data.seam import dead_mask
 from camaudit.data.sources import PhotoSource
-from camaudit.data.stack_mix import StackImage, check_mask
+from camaudit.data.stack_mix import Pairs, StackImage, check_mask
 from camaudit.data.staging import claim, staged
 from camaudit.errors import ImageError, UsageError
 from camaudit.files import write_files
@@ -60,6 +60,7 @@ class MixOptions:
     classes: as for :func:`camaudit.data.classes.choose_classes`.
     count: images in all. per_class: images of each class at most.
     pairs_only: no class whose only usable photograph would have to give two crops.
+    pairs: "same" stacks two photographs of a class, "different" each class above another one.
     size: (H, W) of every image. wall: where the seam lies.
     seed: of the order of the classes, and with a class's name of its pairs.
     """
@@ -70,6 +71,7 @@ class MixOptions:
     count: int = 100
     per_class: int = 1
     pairs_only: bool = False
+    pairs: Pairs = "same"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -78,6 +80,13 @@ class MixOptions:
                 raise UsageError(f"{name} must be 1 or more; got {getattr(self, name)}")
         if self.seed < 0:
             raise UsageError(f"seed must be 0 or more, got {self.seed}")
+        if self.pairs not in get_args(Pairs):
+            raise UsageError(f"pairs must be same or different; got {self.pairs!r}")
+        if self.pairs == "different" and self.pairs_only:
+            raise UsageError(
+                "--pairs-only is of classes that would give two crops of one photograph, which "
+                "pairs of different classes never are: leave it out"
+            )
         check_mask(dead_mask(self.wall, self.size))
 
 
@@ -124,7 +133,7 @@ def build_stack_mix(
         licence = licence or previous.licence
     drawing = Drawing(
         source.collection, choice.names, dead_mask(options.wall, options.size), options.seed,
-        options.per_class, options.pairs_only, frozenset(rejected),
+        options.per_class, options.pairs_only, frozenset(rejected), options.pairs,
     )  # fmt: skip
     if progress is not None:
         progress.start(options.count)
@@ -157,6 +166,7 @@ def _settings(source: PhotoSource, options: MixOptions, choice: Choice) -> dict[
         "count": options.count,
         "per_class": options.per_class,
         "pairs_only": options.pairs_only,
+        "pairs": options.pairs,
         "pillow": PIL.__version__,
     }
 
@@ -185,15 +195,24 @@ def _written(
         file=file,
         sha256=sha256_bytes(data),
         label=image.label,
-        label_name=image.label_name if image.label is None else imagenet_names()[image.label],
+        label_name=_named(image.label, image.label_name),
         notes=tuple(note for note in image.notes if note not in credited),
         sources=sources,
+        unseen_label=image.unseen_label,
+        unseen_label_name=_named(image.unseen_label, image.unseen_label_name),
     )
+
+
+def _named(label: int | None, name: str | None) -> str | None:
+    """ImageNet's name of a class that is one of its own, else the folder's."""
+    return name if label is None else imagenet_names()[label]
 
 
 def _tile(image: StackImage, entry: ManifestImage) -> Tile:
     name = entry.label_name or entry.id
     title = name if entry.label is None else f"{entry.label} {name}"
+    if entry.unseen_label_name is not None:
+        title = f"{name} over {entry.unseen_label_name}"
     return Tile(thumbnail(image.pixels), title, entry.id)
 
 
@@ -239,6 +258,11 @@ def _notes(
         notes.append(
             f"{options.count} images were asked for, {len(images)} could be made from "
             f"{len(choice.names)} classes with at most {options.per_class} of each"
+        )
+    if options.pairs == "different":
+        notes.append(
+            "two classes are stacked in each image: label is of the upper photograph, which the "
+            "network sees, unseen_label of the one behind the wall"
         )
     crops = sum(len({part.id for part in image.sources}) == 1 for image in images)
     if crops:

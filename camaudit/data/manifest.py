@@ -66,6 +66,8 @@ class ManifestImage:
 
     `label` is an ImageNet-1k index or None, `label_name` the class in words. `generation` is
     what is known of a generated image (prompt, model, response id, …), None for photographs.
+    Where two classes are stacked, `label` and `label_name` are of the part that the network sees,
+    `unseen_label` and `unseen_label_name` of the other; else the file does not have the latter.
     """
 
     id: str
@@ -76,6 +78,8 @@ class ManifestImage:
     notes: tuple[str, ...] = ()
     sources: tuple[ManifestSource, ...] = ()
     generation: dict[str, Any] | None = None
+    unseen_label: int | None = None
+    unseen_label_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,9 @@ class Manifest:
         """Plain values in the order of the file."""
         first = ("format", "kind", "camaudit")
         plain = asdict(self)
+        for image in plain["images"]:
+            if image["unseen_label_name"] is None:
+                del image["unseen_label"], image["unseen_label_name"]
         return {**{key: plain.pop(key) for key in first}, **plain}
 
 
@@ -245,14 +252,18 @@ def _loaded(root: Path, manifest: Manifest, image: ManifestImage) -> StackImage:
         label=image.label,
         label_name=image.label_name,
         sources=sources,
-        pairing=_pairing(sources),
+        pairing=_pairing(sources, two_classes=image.unseen_label_name is not None),
         notes=tuple(dict.fromkeys((*image.notes, *credits_))),
+        unseen_label=image.unseen_label,
+        unseen_label_name=image.unseen_label_name,
     )
 
 
-def _pairing(sources: tuple[Source, ...]) -> Pairing:
+def _pairing(sources: tuple[Source, ...], *, two_classes: bool) -> Pairing:
     if len(sources) != 2:
         return "single"
+    if two_classes:
+        return "two-classes"
     return "two-crops" if sources[0].id == sources[1].id else "two-images"
 
 
@@ -348,7 +359,16 @@ def _image(entry: Fields, root: Path) -> ManifestImage:
         notes=entry.texts("notes"),
         sources=tuple(_source(source) for source in entry.entries("sources")),
         generation=entry.mapping_or_none("generation"),
+        **_unseen(entry),
     )
+
+
+def _unseen(entry: Fields) -> dict[str, Any]:
+    """The class of the part that the network does not see, where the file names one."""
+    names = ("unseen_label", "unseen_label_name")
+    if not any(name in entry.value for name in names):
+        return {}
+    return {names[0]: entry.integer_or_none(names[0]), names[1]: entry.text(names[1])}
 
 
 def _source(entry: Fields) -> ManifestSource:

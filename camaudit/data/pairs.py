@@ -8,12 +8,13 @@ from typing import TypeVar
 
 import numpy as np
 
-__all__ = ["CropBox", "ordered_pairs", "two_crops"]
+__all__ = ["CropBox", "crossed_pairs", "ordered_pairs", "two_crops"]
 
 CropBox = tuple[int, int, int, int]
 """(left, top, right, bottom) in pixels; right and bottom are exclusive."""
 
 _Item = TypeVar("_Item")
+_Other = TypeVar("_Other")
 
 _SMALLEST, _LARGEST = 0.5, 0.8  # a crop's side, as a share of the photograph's short side
 _TRIES = 64
@@ -33,6 +34,22 @@ def ordered_pairs(items: Sequence[_Item]) -> Iterator[tuple[_Item, _Item]]:
     for shift in range(1, count):
         for index in (*range(0, count, 2), *range(1, count, 2)):
             yield items[index], items[(index + shift) % count]
+
+
+def crossed_pairs(
+    first: Sequence[_Item], second: Sequence[_Other], *, start: int = 0
+) -> Iterator[tuple[_Item, _Other]]:
+    """All n·m pairs of an item of `first` and one of `second`, each exactly once, lazily.
+
+    Pair c of round q is ``(first[(c + start) mod n], second[(q + c) mod m])``, c = 0 … n − 1 and
+    q = 0 … m − 1.
+
+    >>> list(crossed_pairs("ab", "xy"))
+    [('a', 'x'), ('b', 'y'), ('a', 'y'), ('b', 'x')]
+    """
+    for turn in range(len(second)):
+        for index in range(len(first)):
+            yield first[(index + start) % len(first)], second[(turn + index) % len(second)]
 
 
 def two_crops(height: int, width: int, rng: np.random.Generator) -> tuple[CropBox, CropBox]:

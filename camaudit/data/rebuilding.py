@@ -59,8 +59,16 @@ def check_same_options(
     size: tuple[int, int],
     wall: ManifestWall,
 ) -> None:
-    """Raise :class:`UsageError` if a data set was built with other options than these."""
-    before = {**previous.settings, "seed": previous.seed, "size": list(previous.size)}
+    """Raise :class:`UsageError` if a data set was built with other options than these.
+
+    One whose manifest does not say of which classes its pairs are has pairs of one class.
+    """
+    before = {
+        "pairs": "same",
+        **previous.settings,
+        "seed": previous.seed,
+        "size": list(previous.size),
+    }
     before["seam"] = previous.wall.pixel_dead_rows
     now = {**settings, "seed": seed, "size": list(size), "seam": wall.pixel_dead_rows}
     wrong = [key for key in now if key not in _VERSIONS and before.get(key) != now[key]]

@@ -32,7 +32,9 @@ from camaudit.data.stack_mix import Mask, StackImage
 from camaudit.data.voc import Origin, voc_folder
 from camaudit.errors import UsageError
 
-__all__ = ["Annotated", "Labelled", "Regions", "centres", "read_regions", "regions_of"]
+__all__ = [
+    "Annotated", "Labelled", "Regions", "centres", "labels_of", "read_regions", "regions_of",
+]  # fmt: skip
 
 _EDGES = 4096  # edges of a polygon that are crossed with all rows at once
 _HIDDEN = "two photographs are stacked in them, one of which the model cannot see"
@@ -136,6 +138,28 @@ def regions_of(
             told.without[reason].append(image.sources[0].id)
     unnamed = only_label and not regions.named
     return masks, (*regions.notes, *told.lines(regions.source, len(images), unnamed=unnamed))
+
+
+def labels_of(regions: Regions, images: Sequence[StackImage]) -> list[tuple[str, ...]]:
+    """The class names of the annotated objects of each image, each once, in the file's order.
+
+    None for images of two photographs, which annotations do not fit. Photographs are matched as by
+    :func:`regions_of`. Raises :class:`UsageError` for annotations without class names, and for two
+    that fit one photograph.
+    """
+    if not regions.named:
+        raise UsageError(
+            f"{regions.source} names no classes, so nothing is known of what its images show: "
+            "expected objects with class names (a COCO file with categories, or Pascal VOC files)"
+        )
+    single = [image.sources[0].id for image in images if _is_single(image)]
+    matches = _matched(regions.entries, dict.fromkeys(single))
+    found = []
+    for image in images:
+        entry = matches.get(image.sources[0].id) if _is_single(image) else None
+        names = [] if entry is None else [one.label for one in entry[0].objects]
+        found.append(tuple(dict.fromkeys(name for name in names if name is not None)))
+    return found
 
 
 def _is_single(image: StackImage) -> bool:

@@ -1,13 +1,14 @@
-"""STACK-MIX: two photographs of one class on top of each other, the seam at the wall.
+"""STACK-MIX: two photographs on top of each other, the seam at the wall.
 
 The dataset of "CAM-based methods can see through walls": above the wall lies what the model may
-use, in the dead zone lies a second image of the same class, which the model cannot see.
+use, in the dead zone lies a second image of the same class, which the model cannot see; or, which
+is not in the paper, an image of another class.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Literal, TypeVar
@@ -20,11 +21,13 @@ from camaudit.data.images import Pixels, Size
 from camaudit.data.labels import imagenet_index
 from camaudit.data.loading import Loader, Source, View
 from camaudit.data.pairs import ordered_pairs, two_crops
+from camaudit.data.two_classes import ClassPhotos, require_two_classes, two_class_pairs
 from camaudit.errors import ImageError, UsageError
 
 __all__ = [
     "Mask",
     "Pairing",
+    "Pairs",
     "Source",
     "StackImage",
     "StackMix",
@@ -39,7 +42,9 @@ __all__ = [
 ]
 
 Mask = npt.NDArray[np.bool_]
-Pairing = Literal["two-images", "two-crops", "single"]
+Pairing = Literal["two-images", "two-crops", "two-classes", "single"]
+Pairs = Literal["same", "different"]
+"""Of which classes two photographs are stacked: of one, or of two different ones."""
 
 _Array = TypeVar("_Array", bound=npt.NDArray[np.generic])
 
@@ -52,7 +57,8 @@ class StackImage:
     bytes and crops) and the pairing. `pixels` is uint8 (H, W, 3). `label` is the ImageNet-1k
     index that `label_name` stands for, None where it stands for none. `sources` are the live part
     and then the dead one, or the single photograph. `notes` repeats how the files were converted,
-    and their credits.
+    and their credits. Of two classes, `label` and `label_name` are those of the live part, and
+    `unseen_label` and `unseen_label_name` those of the dead one; else these are None.
     """
 
     id: str
@@ -62,6 +68,8 @@ class StackImage:
     sources: tuple[Source, ...]
     pairing: Pairing
     notes: tuple[str, ...] = ()
+    unseen_label: int | None = None
+    unseen_label_name: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,16 +112,22 @@ def stack(x1: _Array, x2: _Array, dead: Mask) -> _Array:
 
 
 def stack_mix(
-    collection: Collection, *, dead: Mask, count: int | None = None, seed: int = 0
+    collection: Collection,
+    *,
+    dead: Mask,
+    count: int | None = None,
+    seed: int = 0,
+    pairs: Pairs = "same",
 ) -> StackMix:
-    """Stack photographs of one class at the wall.
+    """Stack photographs of one class, or of two different ones, at the wall.
 
     Without `count`, one image a class: two different photographs, or two different crops where
     the class has only one that is usable. With `count`, classes of two and more photographs give
     one pair each, round after round, in seeded random order and no ordered pair twice; only when
     these are used up do classes with a single photograph give two crops of it, one image each.
     Photographs are decoded when they are needed; those that cannot be are skipped, and their
-    class goes on with the rest.
+    class goes on with the rest. With `pairs` "different" every class is stacked above another one,
+    in turn (:func:`camaudit.data.two_classes.two_class_pairs`), and a single photograph will do.
 
     Args:
         collection: photographs in classes (`camaudit.data.folders.scan`).
@@ -124,7 +138,8 @@ def stack_mix(
     Raises:
         UsageError: if `dead` is no such mask, or has no dead or no live pixel, or if `count` or
             `seed` is out of range.
-        ImageError: if the collection has no classes, or no usable photograph.
+        ImageError: if the collection has no classes, for different ones fewer than two, or no
+            usable photograph.
     """
     check_mask(dead)
     rng = _generator(count, seed)
@@ -134,11 +149,9 @@ def stack_mix(
             "class folders, or use them unstacked (plain_images)"
         )
     loader = Loader((int(dead.shape[0]), int(dead.shape[1])))
-    groups = _shuffled(collection, loader, rng)
-    made = chain(
-        _pairs_in_turn(groups, dead, rounds=1 if count is None else None),
-        _crops_in_turn(groups, loader, dead, rng),
-    )
+    groups = _shuffled(collection, loader, rng, dead, pairs)
+    crops = _crops_in_turn(groups, loader, dead, rng) if pairs == "same" else iter(())
+    made = chain(_pairs_in_turn(groups, rounds=1 if count is None else None), crops)
     return _finished(list(islice(made, count)), collection, loader, count)
 
 
@@ -186,22 +199,46 @@ class _Group:
 
     label_name: str
     photos: list[Photo]
-    pairs: Iterator[tuple[View, View]]
+    pairs: Iterator[StackImage]
 
 
-def _shuffled(collection: Collection, loader: Loader, rng: np.random.Generator) -> list[_Group]:
+def _shuffled(
+    collection: Collection, loader: Loader, rng: np.random.Generator, dead: Mask, pairs: Pairs
+) -> list[_Group]:
     """The classes in seeded order; sorted first, so that the order on disk makes no difference."""
     names = sorted(collection.classes)
     turn = rng.permutation(len(names))
-    groups = []
+    photos = {}
     for name in names:
         ordered = sorted(collection.classes[name], key=lambda photo: photo.id)
-        photos = [ordered[index] for index in rng.permutation(len(ordered))]
-        groups.append(_Group(name, photos, usable_pairs(photos, loader)))
-    return [groups[index] for index in turn]
+        photos[name] = [ordered[index] for index in rng.permutation(len(ordered))]
+    classes = [(names[index], photos[names[index]]) for index in turn]
+    if pairs == "different":
+        require_two_classes(names)
+        return [
+            _Group(*one, _two_classes(classes, place, loader, dead))
+            for place, one in enumerate(classes)
+        ]
+    return [_Group(name, own, _same_class(name, own, loader, dead)) for name, own in classes]
 
 
-def usable_pairs(photos: list[Photo], loader: Loader) -> Iterator[tuple[View, View]]:
+def _same_class(
+    name: str, photos: Sequence[Photo], loader: Loader, dead: Mask
+) -> Iterator[StackImage]:
+    """Two photographs of a class stacked at the wall, pair after pair."""
+    for pair in usable_pairs(photos, loader):
+        yield stacked(name, "two-images", pair, dead)
+
+
+def _two_classes(
+    classes: Sequence[ClassPhotos], place: int, loader: Loader, dead: Mask
+) -> Iterator[StackImage]:
+    """The class at `place` above another one, see :func:`two_class_pairs`, pair after pair."""
+    for unseen, pair in two_class_pairs(classes, place, loader):
+        yield stacked(classes[place][0], "two-classes", pair, dead, unseen=unseen)
+
+
+def usable_pairs(photos: Sequence[Photo], loader: Loader) -> Iterator[tuple[View, View]]:
     """The ordered pairs of usable photographs; ends early when fewer than two are left."""
     for first, second in ordered_pairs(photos):
         if loader.refused(first) or loader.refused(second):
@@ -213,21 +250,21 @@ def usable_pairs(photos: list[Photo], loader: Loader) -> Iterator[tuple[View, Vi
             return
 
 
-def usable(photos: list[Photo], loader: Loader) -> list[Photo]:
+def usable(photos: Sequence[Photo], loader: Loader) -> list[Photo]:
     """The photographs that were not refused so far."""
     return [photo for photo in photos if not loader.refused(photo)]
 
 
-def _pairs_in_turn(groups: list[_Group], dead: Mask, *, rounds: int | None) -> Iterator[StackImage]:
+def _pairs_in_turn(groups: list[_Group], *, rounds: int | None) -> Iterator[StackImage]:
     """One pair a class and round, until the rounds or the pairs are used up."""
     active = groups
     while active and rounds != 0:
         going = []
         for group in active:
-            pair = next(group.pairs, None)
-            if pair is not None:
+            image = next(group.pairs, None)
+            if image is not None:
                 going.append(group)
-                yield stacked(group.label_name, "two-images", pair, dead)
+                yield image
         active = going
         rounds = None if rounds is None else rounds - 1
 
@@ -253,23 +290,42 @@ def crop_pair(photo: Photo, loader: Loader, rng: np.random.Generator) -> tuple[V
     return top, bottom
 
 
-def stacked(label_name: str, pairing: Pairing, pair: tuple[View, View], dead: Mask) -> StackImage:
-    """Two views of one class stacked at the wall, with the record of the image."""
+def stacked(
+    label_name: str,
+    pairing: Pairing,
+    pair: tuple[View, View],
+    dead: Mask,
+    *,
+    unseen: str | None = None,
+) -> StackImage:
+    """Two views stacked at the wall, with the record of the image.
+
+    `unseen` names the class of the second one where that is another than `label_name`.
+    """
     mixed = stack(pair[0].pixels, pair[1].pixels, dead)
-    return _image(mixed, label_name, pairing, *pair)
+    return _image(mixed, label_name, pairing, *pair, unseen=unseen)
 
 
-def _image(pixels: Pixels, label_name: str | None, pairing: Pairing, *views: View) -> StackImage:
+def _image(
+    pixels: Pixels,
+    label_name: str | None,
+    pairing: Pairing,
+    *views: View,
+    unseen: str | None = None,
+) -> StackImage:
     """The record of one image; notes of the same photograph are not repeated."""
     sources = tuple(view.source for view in views)
+    name = label_name or sources[0].id
     return StackImage(
-        id=_identity(label_name or sources[0].id, pairing, sources),
+        id=_identity(name if unseen is None else f"{name} over {unseen}", pairing, sources),
         pixels=pixels,
         label=None if label_name is None else imagenet_index(label_name),
         label_name=label_name,
         sources=sources,
         pairing=pairing,
         notes=tuple(dict.fromkeys(note for view in views for note in view.notes)),
+        unseen_label=None if unseen is None else imagenet_index(unseen),
+        unseen_label_name=unseen,
     )
 
 

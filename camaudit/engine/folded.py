@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from camaudit.cut import Cut, Head, Trunk
-from camaudit.engine.fusion import FusedConv, fuse
+from camaudit.engine.convolution import FusedConv
+from camaudit.engine.fusion import fuse
+from camaudit.engine.program import Program
 from camaudit.engine.tracing import same, state_of, trace
 from camaudit.walls import SplitTrunk, WalledModel
 
 __all__ = ["FoldedModel", "folded_model"]
 
-_BLOCK = 4  # images that go through all layers together: their maps stay in the cache
 _NEAR = 1e-4  # of the range of logits: more than rounding makes of them
 _LAST = torch.channels_last
 
@@ -64,7 +64,7 @@ class FoldedModel:
 
     def __call__(self, images: Tensor) -> Tensor:
         if self.current(images):
-            logits = torch.cat([self._run(part) for part in torch.split(images, _BLOCK)])
+            logits = self._run(images)
             if bool(logits.isfinite().all()):
                 return logits
         return self._divided.logits(images)
@@ -106,11 +106,11 @@ def _compiled(
     two = example.expand(2, *example.shape[1:]).contiguous()  # a model may view its maps
     seen = two if split is None else split.seen_part(two)
     maps = divided.trunk(two)
-    below = fuse(trunk, graphs.trunk, seen, block=_BLOCK)
-    above = fuse(trunk, graphs.head, two, wall(maps), block=_BLOCK)
+    below = fuse(trunk, graphs.trunk, seen)
+    above = fuse(trunk, graphs.head, two, wall(maps))
     if not any(conv.joined for conv in (*below, *above)):
         raise LookupError("no convolution is followed by what it could take over")
-    to_maps, to_logits = _Program(trunk, graphs.trunk), _Program(trunk, graphs.head)
+    to_maps, to_logits = Program(trunk, graphs.trunk), Program(trunk, graphs.head)
 
     def run(images: Tensor) -> Tensor:
         seen = images if split is None else split.seen_part(images)
@@ -139,49 +139,3 @@ def _agrees(made: FoldedModel, divided: Cut | WalledModel, example: Tensor) -> b
     own = divided.logits(noise)
     found = torch.cat([made(part) for part in (noise[:1], noise[1:])])
     return bool((found - own).abs().max() <= _NEAR * (own.max() - own.min()))
-
-
-class _Program:
-    """A graph's calls one after the other; a value is dropped once nothing reads it."""
-
-    def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
-        self._steps: list[tuple[fx.Node, Callable[..., Any], list[fx.Node]]] = []
-        self._inputs = [node for node in graph.nodes if node.op == "placeholder"]
-        (output,) = (node for node in graph.nodes if node.op == "output")
-        self._result = output.args[0]
-        read = {self._result}
-        for node in reversed(graph.nodes):
-            if node.op in ("placeholder", "output"):
-                continue
-            done = [given for given in node.all_input_nodes if given not in read]
-            read.update(done)
-            if node not in read:
-                done.append(node)
-            self._steps.insert(0, (node, _run(model, node), done))
-
-    def __call__(self, *given: Tensor) -> Tensor:
-        values: dict[fx.Node, Any] = dict(zip(self._inputs, given, strict=True))
-        for node, run, done in self._steps:
-            args = fx.node.map_arg(node.args, values.__getitem__)
-            kwargs = fx.node.map_arg(node.kwargs, values.__getitem__)
-            values[node] = run(*args, **kwargs)
-            for unread in done:
-                del values[unread]
-        result: Tensor = values[self._result]
-        return result
-
-
-def _run(model: nn.Module, node: fx.Node) -> Callable[..., Any]:
-    target: Any = node.target
-    if node.op == "call_module":
-        return model.get_submodule(target)
-    if node.op == "get_attr":
-        path, _, name = target.rpartition(".")
-        parent = model.get_submodule(path)
-        return lambda: getattr(parent, name)
-    if node.op == "call_method":
-        # maps lie channels last here, which view cannot always make rows of
-        name = "reshape" if target == "view" else target
-        return lambda value, *args, **kwargs: getattr(value, name)(*args, **kwargs)
-    function: Callable[..., Any] = target
-    return function

@@ -37,7 +37,8 @@ class Engine:
     batch_size: images in one pass. On a CPU fewer, where the maps of as many would not stay in
         its cache: a pass of 16 images of 224×224 takes EfficientNet-Lite0 twice as long an image
         as one of 3. A chain network runs in blocks of 8 at most, and passes 64 of them at a time
-        through its head, or `batch_size` where that is more.
+        through its head, or `batch_size` where that is more. With folded batch norm every layer
+        runs on as many images of a pass as stay in the cache.
     memory: bytes that one pass may take beyond the model; lowers the number of images where
         needed, to one image if it must be.
     precision: of masked images' passes; below float32 the error of the scores is measured.

@@ -1,118 +1,42 @@
-"""Convolutions with what follows them: batch norm folded in, activation and sum in one call.
-
-In evaluation mode `BN(W∗x + b) = (s·W)∗x + s·(b − μ) + β` with `s = γ / √(σ² + ε)` (Jacob et al.
-2018, *Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-Inference*, section 3.2). It is folded in float64; the result differs by rounding. oneDNN applies
-an activation, and adds another map, while it writes the convolution's result.
-"""
+"""A graph's convolutions with what lies around them: zeros before, norm, sum, activation after."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.nn import functional as F
 
-from camaudit.engine.activations import Activation, activation_of
+from camaudit.engine.activations import activation_of
+from camaudit.engine.convolution import FusedConv, Source
 
-__all__ = ["FusedConv", "fuse"]
+__all__ = ["fuse"]
 
 _SETTINGS = (("stride", 1), ("padding", 0), ("dilation", 1), ("groups", 1))
 _ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
 _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d)  # in evaluation mode
 
-Source = tuple[nn.Module, str]  # a module and the name of one of its tensors
 _Plain = tuple[Source, Source | None, tuple[Any, ...]]  # weight, bias, settings
 
 
-class FusedConv:
-    """`activation(BN(conv(x)) [+ other])` of float32 maps on a CPU.
-
-    settings: stride, padding, dilation and groups. size: of `x` (N×C×H×W), for which the filters
-    are laid out. :meth:`fold` reads the weights; call it again when they have changed.
-    """
-
-    def __init__(
-        self, weight: Source, bias: Source | None, settings: tuple[Any, ...], size: tuple[int, ...]
-    ) -> None:
-        self.norm: nn.BatchNorm2d | None = None
-        self.activation: Activation | None = None
-        self.adds = False
-        self._weight, self._bias = weight, bias
-        self._settings, self._size = settings, size
-
-    def tensors(self) -> Iterator[Tensor]:
-        """What the filters are made of, as the model has it now."""
-        yield from (getattr(*source) for source in (self._weight, self._bias) if source)
-        if self.norm is not None:
-            norm = self.norm
-            found = norm.weight, norm.bias, norm.running_mean, norm.running_var
-            yield from (tensor for tensor in found if tensor is not None)
-
-    def fold(self) -> None:
-        """Make the filters anew."""
-        weight = getattr(*self._weight).detach().double()
-        bias = weight.new_zeros(len(weight))
-        if self._bias is not None:
-            bias = getattr(*self._bias).detach().double()
-        if self.norm is not None:
-            scale, shift = _affine(self.norm)
-            weight, bias = weight * scale.view(-1, 1, 1, 1), bias * scale + shift
-        stride, padding, dilation, groups = self._settings
-        self._filters: Tensor = torch._C._nn.mkldnn_reorder_conv2d_weight(  # type: ignore[call-arg]
-            weight.float().to_mkldnn(), padding, stride, dilation, groups, self._size
-        )
-        self._offset = bias.float()
-
-    def __call__(self, x: Tensor, other: Tensor | None = None) -> Tensor:
-        stride, padding, dilation, groups = self._settings
-        conv = self._filters, self._offset, padding, stride, dilation, groups
-        made = self.activation or Activation()
-        if other is not None:  # oneDNN has no activation after a sum that keeps a NaN
-            y: Tensor = torch.ops.mkldnn._convolution_pointwise.binary(
-                x, other, *conv, "add", None, None, (), None
-            )
-        else:
-            how = made.name or "none", made.scalars, made.algorithm
-            y = torch.ops.mkldnn._convolution_pointwise.default(x, *conv, *how)
-            if made.name is not None:
-                return y
-        return y if made.in_place is None else made.in_place(y)
-
-    @property
-    def joined(self) -> bool:
-        """Whether anything has been taken over from the calls after the convolution."""
-        return self.adds or self.norm is not None or self.activation is not None
-
-
-def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Scale and shift (K each, float64) of batch norm in evaluation mode."""
-    mean: Any = norm.running_mean
-    variance: Any = norm.running_var
-    scale = (variance.double() + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale = scale * norm.weight.detach().double()
-    shift = -mean.double() * scale
-    return scale, shift if norm.bias is None else shift + norm.bias.detach().double()
-
-
-def fuse(model: nn.Module, graph: fx.Graph, *given: Tensor, block: int) -> list[FusedConv]:
+def fuse(model: nn.Module, graph: fx.Graph, *given: Tensor) -> list[FusedConv]:
     """Replace in `graph` each convolution, and what can go with it, by one call.
 
     model: what the names in the graph belong to, in evaluation mode. given: an example of the
     graph's inputs (two images, so that no map is taken for one that is added to all); what a call
-    writes into and the sizes of maps are seen on it. block: images of one call, for which filters
-    are laid out. Raises :class:`LookupError` where a call writes into the model's own tensors.
+    writes into and the sizes of maps are seen on it. The size of what a call returns becomes its
+    `meta["size"]`, None for what is no tensor. Raises :class:`LookupError` where a call writes
+    into the model's own tensors.
     """
     watcher = _Watcher(model, graph)
     watcher.run(*given)
     written = {node for seen in watcher.seen.values() for node in seen.written}
     if any(node.op == "get_attr" for node in written):
         raise LookupError("the model writes into its own weights")
-    return _Fusion(model, graph, watcher.seen, block).run()
+    return _Fusion(model, graph, watcher.seen).run()
 
 
 @dataclass(frozen=True)
@@ -162,10 +86,8 @@ class _Group:
 class _Fusion:
     """One graph's convolutions, taken in the order in which they run."""
 
-    def __init__(
-        self, model: nn.Module, graph: fx.Graph, seen: dict[fx.Node, _Seen], block: int
-    ) -> None:
-        self._model, self._graph, self._seen, self._block = model, graph, seen, block
+    def __init__(self, model: nn.Module, graph: fx.Graph, seen: dict[fx.Node, _Seen]) -> None:
+        self._model, self._graph, self._seen = model, graph, seen
         self._order = {node: place for place, node in enumerate(graph.nodes)}
 
     def run(self) -> list[FusedConv]:
@@ -178,6 +100,8 @@ class _Fusion:
         for node in reversed(self._graph.nodes):  # weights that nobody reads any longer
             if node.op == "get_attr" and not node.users:
                 self._graph.erase_node(node)
+        for node in self._graph.nodes:
+            node.meta["size"] = self._seen[node].size
         return [conv for _, conv in found if conv is not None]
 
     def _drop_what_does_nothing(self) -> None:
@@ -194,8 +118,8 @@ class _Fusion:
                 del self._order[node]
 
     def _replace(self, node: fx.Node, conv: FusedConv) -> None:
-        """One call in the place of a convolution and of what follows it."""
-        group = _Group(conv, [node], [node.args[0]])
+        """One call in the place of a convolution and of what lies around it."""
+        group = self._padded(node, conv) or _Group(conv, [node], [node.args[0]])
         for join in (self._join_norm, self._join_sum, self._join_activation):
             after = self._next(group.calls)
             if after is not None and join(group, after):
@@ -210,6 +134,28 @@ class _Fusion:
         for done in reversed(group.calls):
             self._graph.erase_node(done)
             del self._order[done]
+
+    def _padded(self, node: fx.Node, conv: FusedConv) -> _Group | None:
+        """The convolution and the zeros that are put around its maps for it alone."""
+        around: Any = node.args[0]
+        margin = self._margin(around)
+        if margin is None or self._next([around]) is not node:
+            return None
+        maps = around.args[0]
+        taken = conv.pad(margin, tuple(self._seen[maps].size or ()))
+        return _Group(conv, [around, node], [maps]) if taken else None
+
+    def _margin(self, node: fx.Node) -> tuple[int, ...] | None:
+        """How many zeros a call puts left, right, above and below of maps, where it does that."""
+        layer, value, margin = self._layer(node), None, None
+        if type(layer) in (nn.ZeroPad2d, nn.ConstantPad2d):
+            value, margin = layer.value, layer.padding  # type: ignore[union-attr]
+        elif node.target is F.pad and node.kwargs.get("mode") == "constant":
+            value, margin = node.kwargs.get("value") or 0, node.args[1]
+        if value != 0 or not isinstance(margin, (tuple, list)) or len(margin) != 4:
+            return None
+        known = all(type(side) is int and side >= 0 for side in margin)
+        return tuple(margin) if known else None
 
     def _join_norm(self, group: _Group, after: fx.Node) -> bool:
         """Batch norm by running statistics."""
@@ -271,7 +217,7 @@ class _Fusion:
         if not all(map(_numbers, settings)):
             return None
         pairs = *map(_pair, settings[:3]), settings[3]
-        made = FusedConv(weight, bias, pairs, (self._block, *maps.size[1:]))
+        made = FusedConv(weight, bias, pairs, tuple(maps.size))
         float32 = all(tensor.dtype == torch.float32 for tensor in made.tensors())
         return made if float32 and maps.dtype == torch.float32 else None
 

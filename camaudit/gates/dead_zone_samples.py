@@ -1,4 +1,4 @@
-"""Figures of the dead zone: one record an image."""
+"""Figures of the dead zone: one record an image, or one for each of its targets."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ __all__ = ["DEAD_ZONE", "TAKES"]
 DEAD_ZONE = "dead-zone"
 
 _UNDEFINED = ("degenerate", "not applicable")  # statuses without a figure
+_COUNTS = ("n", "degenerate", "not_applicable", "errors")
+_TOP = "top-1"
 
 _Value = Callable[[Mapping[str, Any]], tuple[Any, str]]  # of a record: the figure and its status
 
 
 def _dead_zone(value: _Value, *, low: float = 0.0) -> Take:
-    """A figure of the records; `value` gives it with the status that stands behind it."""
+    """A figure of the records; `value` gives it with the status that stands behind it.
+
+    Of an image with several targets it is the mean over those that have one.
+    """
 
     def take(results: Results, explainer: str) -> Sample:
         records = [
@@ -33,19 +38,20 @@ def _dead_zone(value: _Value, *, low: float = 0.0) -> Take:
         wrong = _zone_wrong(results, records, explainer) or _failed(records)
         if wrong:
             return stopped(Decision.ERROR, wrong)
-        by_image = {record["image"]: value(record) for record in records}
+        by_image: dict[str, list[tuple[Any, str]]] = {}
+        for record in records:
+            by_image.setdefault(record["image"], []).append(value(record))
         images = [one["id"] for one in results["images"] if one["id"] in by_image]
         cells, kinds = [], set()
         for image in images:
-            found, status = by_image[image]
-            if found is None and status in _UNDEFINED:
-                cells.append(math.nan)
-                kinds.add(status)
-            elif status == "ok" and number(found) and low <= found <= 1:
-                cells.append(float(found))
-            else:
-                wrong = f"image {image} has the status {status!r} with the figure {found!r}"
-                return stopped(Decision.ERROR, wrong)
+            for found, status in by_image[image]:
+                undefined = found is None and status in _UNDEFINED
+                if not undefined and not (status == "ok" and number(found) and low <= found <= 1):
+                    wrong = f"image {image} has the status {status!r} with the figure {found!r}"
+                    return stopped(Decision.ERROR, wrong)
+            defined = [float(found) for found, _ in by_image[image] if found is not None]
+            cells.append(sum(defined) / len(defined) if defined else math.nan)
+            kinds |= set() if defined else {status for _, status in by_image[image]}
         left = len(results["images"]) - len(images)
         remark = f"{left} images were left out, as it runs the model many times" if left else ""
         return judged(
@@ -63,9 +69,12 @@ def _zone_wrong(results: Results, records: list[Any], explainer: str) -> str:
         return "the dead zone was not verified, so nothing is known of what the model sees"
     known = [one["id"] for one in results["images"]]
     seen = Counter(record["image"] for record in records)
-    twice = [image for image, count in seen.items() if count > 1]
+    several = _asked(results) != _TOP
+    maps = Counter((one["image"], one["target"] if several else None) for one in records)
+    twice = [(image, count) for (image, _), count in maps.items() if count > 1]
     if twice:
-        return f"image {twice[0]!r} has {seen[twice[0]]} records, expected one"
+        of = " of one class" if several else ""
+        return f"image {twice[0][0]!r} has {twice[0][1]} records{of}, expected one"
     strange = sorted(set(seen) - set(known))
     if strange:
         return f"a record is of image {strange[0]!r}, which the run does not list"
@@ -83,11 +92,18 @@ def _miscounted(results: Results, records: list[Any], explainer: str) -> str:
         for line in results["summary"]
         if (line["check"], line["method"]) == (DEAD_ZONE, explainer)
     ]
-    names = ("n", "degenerate", "not_applicable", "errors")
-    counts = [sum(int(line[name]) for name in names) for line in lines]
-    if counts == [len(records)]:
-        return ""
-    return f"the run's summary counts {counts} records of it, and there are {len(records)}"
+    counts = [sum(int(line.get("targets", line)[name]) for name in _COUNTS) for line in lines]
+    images = [sum(int(line[name]) for name in _COUNTS) for line in lines]
+    if counts != [len(records)]:
+        return f"the run's summary counts {counts} records of it, and there are {len(records)}"
+    if images != [len({record["image"] for record in records})]:
+        return f"the run's summary counts {images} images of it, and its records are of others"
+    return ""
+
+
+def _asked(results: Results) -> str:
+    """Which classes the run explains; runs before there was a choice explain the top-1."""
+    return str(results["settings"].get("targets", _TOP))
 
 
 def _first(results: Results) -> int:
@@ -120,6 +136,7 @@ def _zone_context(results: Results) -> dict[str, Any]:
         "dead zone": (zone.get("scored_fraction"), zone.get("scored_rows"), zone["feature_dead"]),
         "preprocessing": (results["subject"].get("preprocess") or {}).get("name"),
         "image size": results["settings"].get("image_size"),
+        "targets": _asked(results),
     }
 
 

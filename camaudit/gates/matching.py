@@ -33,13 +33,15 @@ def mismatches(policy: Policy, results: Mapping[str, Any], *, live: bool = False
 
     Settings that the policy leaves out are not compared, nor are those that change no figure
     (device, batch_size, …). More images than asked for are right up to `escalate`, more checks,
-    explainers and properties always. A setting that cannot be compared is a mismatch. Of a `live`
-    run nothing but the hash of its model's state is.
+    explainers and properties always. A setting that cannot be compared is a mismatch, and so are
+    `targets` other than the top-1 and `pairs` of two classes. Of a `live` run nothing but the hash
+    of its model's state is.
     """
     if live:
         pins = {name: value for name, value in policy.pins.items() if name == _STATE}
         return _pins(replace(policy, pins=pins), results["subject"])
-    return [*_pins(policy, results["subject"]), *_settings(policy, results)]
+    settings = [*_settings(policy, results), *_targets(results["settings"])]
+    return [*_pins(policy, results["subject"]), *settings]
 
 
 def _pins(policy: Policy, subject: Mapping[str, Any]) -> list[str]:
@@ -53,6 +55,23 @@ def _pins(policy: Policy, subject: Mapping[str, Any]) -> list[str]:
                 f"{name} of the run is {has or 'unknown'}, and the policy pins {wanted}: audit the "
                 "pinned files, or change the pin"
             )
+    return found
+
+
+def _targets(settings: Mapping[str, Any]) -> list[str]:
+    """A policy speaks of the maps of the top-1 class, on photographs of one class."""
+    targets, pairs = settings.get("targets", "top-1"), settings.get("pairs", "same")
+    found = []
+    if targets != "top-1":
+        found.append(
+            f"the run explains other classes than the top-1 (--targets {targets}), which policies "
+            "speak of: run the audit without --targets"
+        )
+    if pairs != "same":
+        found.append(
+            f"the run stacks other pairs (--pairs {pairs}) than a policy's run does: run the audit "
+            "without --pairs, or name a data set of such pairs in the policy"
+        )
     return found
 
 

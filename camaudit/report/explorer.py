@@ -172,11 +172,7 @@ def _view(
     controls = {entry.method for entry in ordered if entry.family == CONTROL}
     silent = {entry.method for entry in ordered if finding(entry) is Finding.UNDEFINED}
     names.sort(key=lambda name: name in controls)  # stable
-    known: dict[tuple[str, str], Record] = {}
-    checks = {entry.check for entry in summary}
-    for record in records:
-        if record.check in checks:
-            known.setdefault((record.method, record.image), record)
+    known = _indexed(records, {entry.check for entry in summary})
     index = {
         "served": is_served,
         "part": PART,
@@ -185,7 +181,10 @@ def _view(
             for name in names
         ],
         "shown": _shown([name for name in names if name not in controls | silent] or names),
-        "images": [_entry(image, [known.get((n, image.id)) for n in names]) for image in images],
+        "images": [
+            _entry(image, [known.get((name, image.id, image.target)) for name in names])
+            for image in images
+        ],
     }
     zone = kept.wall
     height, width = (images[0].height, images[0].width) if images else (1, 1)
@@ -197,6 +196,18 @@ def _view(
         "count": len(images),
         "total": total,
     }
+
+
+def _indexed(
+    records: Sequence[Record], checks: set[str]
+) -> dict[tuple[str, str, int | None], Record]:
+    """Records by method, image and target; a target of None stands for an image's first one."""
+    known: dict[tuple[str, str, int | None], Record] = {}
+    for record in records:
+        if record.check in checks:
+            known.setdefault((record.method, record.image, None), record)
+            known.setdefault((record.method, record.image, record.target), record)
+    return known
 
 
 def _shown(names: Sequence[str]) -> list[str]:
@@ -216,7 +227,7 @@ def _entry(image: KeptImage, records: Sequence[Record | None]) -> dict[str, Any]
     found = [record for record in records if record is not None]
     shares = [None if record is None else record.mu_l1 for record in records]
     return {
-        "id": image.id,
+        "id": image.id if image.target is None else f"{image.id}/{image.target}",
         "title": printable(image.title),
         "caption": printable(image.caption),
         "target": printable(target_of(found)),

@@ -56,7 +56,8 @@ class GalleryImage:
     """One image of the gallery with its raw maps.
 
     `pixels` is uint8 H×W×3; `dead` (pixel-dead) and `scored` are bool H×W; every map is float
-    H×W, raw, or None where the method has none. `id` is the `image` of its records.
+    H×W, raw, or None where the method has none. `id` is the `image` of its records, and `target`
+    their class where images have several; else None.
 
     Raises
     ------
@@ -71,6 +72,7 @@ class GalleryImage:
     dead: NDArray[np.bool_]
     scored: NDArray[np.bool_]
     maps: Mapping[str, NDArray[np.floating] | None]
+    target: int | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:

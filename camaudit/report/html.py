@@ -28,6 +28,7 @@ from camaudit.report.printable import printable
 from camaudit.report.sanity import sanity_view
 from camaudit.report.sanity_pictures import SanityPicture
 from camaudit.report.theory import theory_view
+from camaudit.report.two_classes import two_class_view
 from camaudit.report.view import report_view, select_check
 from camaudit.types import Results
 
@@ -92,6 +93,7 @@ def render(
         invariance=invariance,
         gate=gate,
         table=data_view(results),
+        two_classes=two_class_view(results),
         panels=panels(gallery, summary, results.records),
         legend=legend_uri(),
         explorer=explorer,

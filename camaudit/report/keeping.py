@@ -50,18 +50,30 @@ class MapsWriter:
         caption: str,
         pixels: NDArray[np.uint8],
         maps: Mapping[str, NDArray[np.floating] | None],
+        target: int | None = None,
     ) -> None:
-        """The next image (uint8 H×W×3) with its raw maps, on a grid of any size."""
+        """The next image (uint8 H×W×3) with its raw maps, on a grid of any size.
+
+        `target` is the class that they explain, where an image has several; its photograph is kept
+        once.
+        """
         kept = {
             name: None if values is None else quantised(values) for name, values in maps.items()
         }
+        before = self._images[-1] if self._images else {}
+        again = target is not None and before.get("id") == id
+        if again:
+            photo = before["photo"]
+        else:
+            photo = self._put(jpeg(pixels, side=DISPLAY_SIDE, quality=QUALITY))
         self._images.append(
             {
                 "id": id,
+                "target": target,
                 "title": title,
                 "caption": caption,
                 "size": list(pixels.shape[:2]),
-                "photo": self._put(jpeg(pixels, side=DISPLAY_SIDE, quality=QUALITY)),
+                "photo": photo,
                 "maps": {name: one and self._map(one) for name, one in kept.items()},
             }
         )

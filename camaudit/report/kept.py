@@ -52,7 +52,8 @@ class KeptMap:
 class KeptImage:
     """An image as it is kept: `photo` is a JPEG of an image of height×width pixels.
 
-    A method's map is None where it has none, or none that can be drawn.
+    A method's map is None where it has none, or none that can be drawn. `target` is the class
+    that the maps explain, where images have several.
     """
 
     id: str
@@ -62,6 +63,7 @@ class KeptImage:
     width: int
     photo: bytes
     maps: Mapping[str, KeptMap | None]
+    target: int | None = None
 
 
 def quantised(values: NDArray[np.floating]) -> KeptMap | None:

@@ -79,6 +79,7 @@ class KeptMaps(Sequence[KeptImage]):
         return KeptImage(
             id=str(plain["id"]), title=str(plain["title"]), caption=str(plain["caption"]),
             height=height, width=width, photo=self._bytes(plain["photo"]), maps=maps,
+            target=None if plain["target"] is None else int(plain["target"]),
         )  # fmt: skip
 
     def _drawn(
@@ -89,7 +90,14 @@ class KeptMaps(Sequence[KeptImage]):
             name: None if one is None else upsampled(one, size) for name, one in image.maps.items()
         }
         return GalleryImage(
-            image.id, image.title, image.caption, photograph(image.photo, size), dead, scored, maps
+            image.id,
+            image.title,
+            image.caption,
+            photograph(image.photo, size),
+            dead,
+            scored,
+            maps,
+            image.target,
         )
 
     def _picture(self, plain: Mapping[str, Any]) -> SanityPicture:

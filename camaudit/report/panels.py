@@ -14,6 +14,13 @@ from camaudit.types import Record, Status, Summary
 
 __all__ = ["Panel", "Tile", "finding_of", "panels", "reason_of", "target_of"]
 
+_ROLES = {
+    "label": "a class of the image",
+    "seen": "the class above the wall",
+    "unseen": "the class behind the wall, which the model does not see",
+    "asked": "asked for",
+}  #: what a reader is told of a record's role
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -53,8 +60,20 @@ def panels(
 ) -> tuple[Panel, ...]:
     """The panels in the gallery's order, with the tiles in the order of the tables."""
     ordered = ranked(summary)
-    known = {(record.check, record.method, record.image): record for record in records}
-    return tuple(_panel(number, image, ordered, known) for number, image in enumerate(gallery, 1))
+    known = {target: _indexed(records, target) for target in {one.target for one in gallery}}
+    return tuple(
+        _panel(number, image, ordered, known[image.target])
+        for number, image in enumerate(gallery, 1)
+    )
+
+
+def _indexed(records: Sequence[Record], target: int | None) -> dict[tuple[str, str, str], Record]:
+    """Records by check, method and image; of one target where images have several."""
+    return {
+        (record.check, record.method, record.image): record
+        for record in records
+        if target is None or record.target == target
+    }
 
 
 def _panel(
@@ -136,4 +155,8 @@ def target_of(records: Sequence[Record]) -> str:
 def _class(record: Record) -> str:
     if record.target is None:
         return "none: the logits are not finite"
-    return f"{record.target_name} ({record.target})" if record.target_name else str(record.target)
+    named = f"{record.target_name} ({record.target})" if record.target_name else str(record.target)
+    why = _ROLES.get(record.role or "")
+    rank = "" if record.rank is None else f"number {record.rank} of the model's logits"
+    more = ", ".join(part for part in (why, rank) if part)
+    return f"{named}: {more}" if more else named

@@ -23,6 +23,7 @@ from camaudit.types import (
     Results,
     Status,
     Summary,
+    TargetCounts,
 )
 
 __all__ = ["Run", "read_run", "results_of"]
@@ -124,4 +125,6 @@ def _summary(plain: Mapping[str, Any]) -> Summary:
     intervals = {
         name: None if plain[name] is None else Interval(**plain[name]) for name in _INTERVALS
     }
-    return Summary(**{**plain, **intervals})
+    counts = plain.get("targets")
+    targets = None if counts is None else TargetCounts(**counts)
+    return Summary(**{**plain, **intervals, "targets": targets})

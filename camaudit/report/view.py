@@ -169,7 +169,9 @@ def report_view(results: Results, *, check: str | None = None) -> ReportView:
         axis=axis(summary),
         methods=tuple(row for row in listed if not row.control),
         controls=tuple(row for row in listed if row.control),
-        unscored=unscored(results, summary),
+        unscored=unscored(
+            results, summary, noun="map" if any(one.targets for one in summary) else "image"
+        ),
         uniform=figures.percent(uniform),
         uniform_l2=figures.percent(uniform_l2),
         accuracy=accuracy_text(subject.get("accuracy")),

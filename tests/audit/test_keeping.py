@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import camaudit.audit.loop as loop_module
 from camaudit.audit.keeping import Keeper
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.settings import Settings
+from camaudit.report.explorer import embedded
 from camaudit.report.keeping import MapsWriter, keeping
 from camaudit.report.kept_maps import KeptMaps
+from camaudit.report.reading import results_of
 
 
 @pytest.fixture
@@ -97,3 +101,27 @@ def test_no_more_than_a_batch_is_held(
     monkeypatch.setattr(Keeper, "map", counting)
     kept(settings, tmp_path, 5)
     assert max(held) == settings.batch_size
+
+
+def test_every_target_has_maps_of_its_own(settings: Settings, tmp_path: Path) -> None:
+    outcome, maps, _ = kept(replace(settings, targets="top-2"), tmp_path, 2)
+    records = [one for one in outcome.results.records if one.method == "gradcam"]
+    assert [(image.id, image.target) for image in maps] == [
+        (record.image, record.target) for record in records[:4]
+    ]
+    assert maps[0].photo == maps[1].photo
+    for ours, theirs in zip(maps.gallery(4), outcome.gallery, strict=False):
+        assert (ours.id, ours.target) == (theirs.id, theirs.target)
+        drawn, values = ours.maps["gradcam"], theirs.maps["gradcam"]
+        assert drawn is not None
+        assert values is not None
+        np.testing.assert_allclose(drawn, values, atol=0.01 * float(np.ptp(values)))
+    index = json.loads(
+        embedded(maps, outcome.results.summary, outcome.results.records, total=5).index
+    )
+    names = [method["name"] for method in index["methods"]]
+    shares = [image["mu"][names.index("gradcam")] for image in index["images"]]
+    assert shares == pytest.approx([record.mu_l1 for record in records[:4]], rel=1e-5)
+    assert len({image["id"] for image in index["images"]}) == 4
+    plain = json.loads(json.dumps(outcome.results.to_dict()))
+    assert json.loads(json.dumps(results_of(plain).to_dict())) == plain

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from camaudit.cut import Cut
 from camaudit.engine import Engine, Forwards, prepare
+from camaudit.engine.convolution import FusedConv
 from camaudit.engine.folded import FoldedModel
-from camaudit.engine.fusion import FusedConv
 from camaudit.walls import WalledModel
 from tests.networks import images
 

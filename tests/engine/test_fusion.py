@@ -215,6 +215,87 @@ class Bypassed(nn.Module):
         return self.fc(self.block(y * y.mean(dim=(2, 3), keepdim=True)).mean(dim=(2, 3)))
 
 
+EVERY_CHANNEL = {"groups": 8}
+
+
+class Called(nn.Module):
+    """A function or a layer, as a layer of a network."""
+
+    def __init__(self, made: Function) -> None:
+        super().__init__()
+        self.made = made
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.made(x)
+
+
+@pytest.mark.parametrize(
+    ("zeros", "conv", "padding"),
+    [
+        (nn.ZeroPad2d((1, 1, 2, 2)), nn.Conv2d(8, 8, (5, 3)), (2, 1)),
+        (nn.ConstantPad2d(1, 0.0), nn.Conv2d(8, 8, 5, padding=1), (2, 2)),
+        (nn.ZeroPad2d((0, 1, 1, 0)), nn.Conv2d(8, 8, 2, **EVERY_CHANNEL), (1, 1)),
+        (nn.ZeroPad2d((2, 1, 1, 2)), nn.Conv2d(8, 8, 4, **EVERY_CHANNEL), (2, 2)),
+        (nn.ZeroPad2d((0, 1, 0, 0)), nn.Conv2d(8, 8, (3, 4), padding=1, **EVERY_CHANNEL), (1, 2)),
+        (lambda x: F.pad(x, [1, 0, 0, 1], value=0), nn.Conv2d(8, 8, 2, **EVERY_CHANNEL), (1, 1)),
+        (nn.ZeroPad2d((0, 1, 1, 0)), nn.Conv2d(8, 8, 2), (0, 0)),
+        (nn.ZeroPad2d((0, 2, 1, 1)), nn.Conv2d(8, 8, 3, **EVERY_CHANNEL), (0, 0)),
+        (nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(8, 8, 2, dilation=3, **EVERY_CHANNEL), (0, 0)),
+        (nn.ZeroPad2d((-1, -1, 1, 1)), nn.Conv2d(8, 8, 3, padding=(0, 2)), (0, 2)),
+        (nn.ConstantPad2d(1, 0.5), nn.Conv2d(8, 8, 3), (0, 0)),
+        (nn.ReflectionPad2d(1), nn.Conv2d(8, 8, 3), (0, 0)),
+        (lambda x: F.pad(x, (1, 1, 1, 1), mode="reflect"), nn.Conv2d(8, 8, 3), (0, 0)),
+        (lambda x: F.pad(x, (1, 1, 1, 1), value=1.0), nn.Conv2d(8, 8, 3), (0, 0)),
+        (lambda x: F.pad(x, (1, 1, 1, 1, 0, 0)), nn.Conv2d(8, 8, 3), (0, 0)),
+    ],
+)
+def test_zeros_around_the_maps(zeros: Function, conv: nn.Conv2d, padding: tuple[int, int]) -> None:
+    """They become the convolution's own, as far as that is possible and cheap."""
+    model = Own(lambda g: g.net.norm2(g.net.conv3(g.net.conv2(g.x))) + g.x)
+    model.conv2, model.conv3 = Called(zeros), conv
+    forwards = assert_folded_near(cut_at(settle(Bypassed(model)), "block", images(1)))
+    assert joined(forwards) == ["na", "ns"]
+    assert convs(forwards)[1]._settings[1] == padding
+
+
+def test_an_infinite_pixel_beside_a_filter_of_one_more_column() -> None:
+    """0 · ∞ is not a number, and the model itself has one: it runs."""
+    model = Own(lambda g: g.net.norm2(g.net.conv3(g.net.conv2(g.x))) + g.x)
+    model.act = nn.ReLU6()
+    model.conv1 = nn.Sequential(nn.ZeroPad2d((0, 1, 1, 0)), nn.Conv2d(3, 3, 2, groups=3))
+    model.norm1 = nn.Sequential(nn.ReLU6(), nn.Conv2d(3, 8, 3, stride=2, padding=1))
+    model.conv2, model.conv3 = nn.Identity(), nn.Conv2d(8, 8, 3, padding=1)
+    whole, batch = settle(Bypassed(model)), images(3)
+    forwards = folded(cut_at(whole, "block", batch))
+    assert convs(forwards)[0]._settings[1] == (1, 1)
+    batch[1, :, 7, 7] = torch.inf
+    with torch.no_grad():
+        own = whole(batch)
+        assert own.isfinite().all()
+        assert_near(forwards(batch), own)
+
+
+def written_around(g: Given) -> Tensor:
+    """Maps are overwritten once zeros have been put around them."""
+    wide = F.pad(g.x, (1, 1, 1, 1))
+    g.x.mul_(3)
+    return g.net.norm2(g.net.conv3(wide)) + g.x
+
+
+def read_twice(g: Given) -> Tensor:
+    wide = F.pad(g.x, (1, 1, 1, 1))
+    return g.net.norm2(g.net.conv3(wide)) + wide
+
+
+@pytest.mark.parametrize("after", [written_around, read_twice])
+def test_zeros_that_somebody_else_reads(after: After) -> None:
+    model = Own(after)
+    model.conv3 = nn.Conv2d(8, 8, 3, padding=int(after is read_twice))
+    model.conv2 = nn.Identity()
+    forwards = assert_folded_near(cut_at(settle(Bypassed(model)), "block", images(1)))
+    assert [conv._settings[1] for conv in convs(forwards)] == [(1, 1), model.conv3.padding]
+
+
 # ------------------------------------------------------------------------------------ real networks
 
 
@@ -252,6 +333,8 @@ def test_the_default_model() -> None:
     assert joined(forwards).count("na") == 33
     assert joined(forwards).count("ns") == 9
     assert len(convs(forwards)) == 49
+    padded = [conv for conv in convs(forwards) if max(conv._settings[1])]
+    assert len(padded) == 16, "every convolution of single channels has its zeros inside"
     walled = split_trunk(cut.trunk.model, lite0.LAYER, batch)
     forwards = folded(walled, batch)
     found = passed(forwards, batch)

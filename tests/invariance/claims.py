@@ -21,7 +21,7 @@ from tests.invariance.foreign import Captum, Changed, GradCamFiner, GradCamPacka
 from tests.parity import changes, held, reasons
 from tests.parity.reasons import Reason
 
-__all__ = ["CLAIMS", "NOT_COMPARED", "Claim", "Instead"]
+__all__ = ["CLAIMS", "NOT_COMPARED", "Claim", "Instead", "claim_of"]
 
 EQUAL, PROCESSED, DIFFERENT = Conformity.EQUAL, Conformity.PROCESSED, Conformity.DIFFERENT
 
@@ -201,9 +201,17 @@ CLAIMS: tuple[Claim, ...] = (
     captum("LayerGradientXActivation", "hirescam", PROCESSED, "not rectified"),
 )
 
+
+def claim_of(package: str, name: str) -> Claim | None:
+    """What a class of a library claims to be; None where it is not compared with a method."""
+    return next((one for one in CLAIMS if (one.package, one.name) == (package, name)), None)
+
+
 #: Classes of theirs that one of our methods stands for, and that are not compared; and why.
 NOT_COMPARED = {
     "pytorch-grad-cam `RandomCAM`": "a control drawn at random, and ours is drawn otherwise",
+    "pytorch-grad-cam `SESS`": "a wrapper that explains patches of the image by another class",
+    "torchcam `LeGrad`": "it reads the attention of transformers",
     "pytorch-grad-cam and torchcam `RefineCAM`": "several layers at once; a claim has one",
     "torchcam `SmoothGradCAMpp`, `SSCAM`": "noise drawn at random: no two libraries draw the same "
     "(with the noise held fixed they are compared in the README's table)",

@@ -13,7 +13,8 @@ from tests.invariance.claims import CLAIMS, NOT_COMPARED, Claim
 from tests.networks import images
 
 __all__ = [
-    "PARTS", "claimed", "claimed_instead", "measured", "parts", "resnet", "without_figures",
+    "PARTS", "claimed", "claimed_instead", "measured", "parts", "resnet", "with_own",
+    "without_figures",
 ]  # fmt: skip
 
 #: Each stands in docs/conformance.md between `<!-- name:begin -->` and `<!-- name:end -->`.
@@ -94,6 +95,24 @@ def without_figures(table: str) -> str:
     return "\n".join(" | ".join(row) for row in rows)
 
 
+def with_own(page: str, claims: Sequence[Claim], found: Sequence[Conformance]) -> str:
+    """The page with the last column of these claims' rows replaced, in the table of claims."""
+    table, mark, rest = page.partition("<!-- claims:end -->")
+    lines = table.splitlines(keepends=True)
+    for claim, result in zip(claims, found, strict=True):
+        begin = f"| {claim.package} | `{claim.name}` | `{claim.method}` |"
+        (place,) = (number for number, line in enumerate(lines) if line.startswith(begin))
+        cells = lines[place].split(" | ")
+        lines[place] = " | ".join([*cells[:-1], f"{_own(result)} |\n"])
+    return "".join(lines) + mark + rest
+
+
+def _own(found: Conformance) -> str:
+    """The worse of the two images of the own model."""
+    gaps = [gap.difference for gap in found.own if gap.difference is not None]
+    return _short(max(gaps)) if gaps else "-"
+
+
 def _cells(claim: Claim, found: Found) -> list[str]:
     """One row; what a claim differs by is named by the titles of its reasons."""
     why = "; ".join(reason.title for reason in claim.reasons)
@@ -106,13 +125,12 @@ def _cells(claim: Claim, found: Found) -> list[str]:
 def _figures(found: Found) -> list[str]:
     if found is None or found.gap is None:
         return ["-"] * FIGURES
-    own = [gap.difference for gap in found.own if gap.difference is not None]
     return [
         f"{found.agreeing}/{found.examples}",
         _short(found.gap.difference),
         _share(found.gap.pearson),
         _share(found.gap.spearman),
-        _short(max(own)) if own else "-",
+        _own(found),
     ]
 
 

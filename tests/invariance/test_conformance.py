@@ -26,7 +26,14 @@ from camaudit.invariance.conformance import conformance
 from camaudit.invariance.correlation import pearson, spearman
 from tests.invariance import __main__ as writing
 from tests.invariance.claims import CLAIMS, Claim
-from tests.invariance.table import PARTS, claimed, claimed_instead, parts, without_figures
+from tests.invariance.table import (
+    PARTS,
+    claimed,
+    claimed_instead,
+    parts,
+    with_own,
+    without_figures,
+)
 from tests.networks import images, settle
 
 FEW = Search(examples=12)
@@ -386,3 +393,20 @@ def test_the_docs_say_what_is_tested(name: str) -> None:
 def test_the_docs_are_written_between_their_marks() -> None:
     text = "a\n<!-- x:begin -->\nold\n<!-- x:end -->\nb\n"
     assert writing.put(text, "x", "new") == "a\n<!-- x:begin -->\nnew\n<!-- x:end -->\nb\n"
+
+
+def test_the_last_column_can_be_written_alone() -> None:
+    claim = next(one for one in CLAIMS if one.name == "HiResCAM")
+    found = conformance(claim.explain, claim.method, search=Search(examples=1), own=own(2))
+    other = "| pytorch-grad-cam | `HiResCAM` | `hirescam` | in another table |\n"
+    page = parts()["claims"] + "\n<!-- claims:end -->\n" + other
+    text = with_own(page, [claim], [found])
+    changed = [
+        (old, new) for old, new in zip(page.splitlines(), text.splitlines(), strict=True)
+        if old != new
+    ]  # fmt: skip
+    ((old, new),) = changed
+    assert "| `HiResCAM` |" in new
+    assert old.split(" | ")[:-1] == new.split(" | ")[:-1]
+    gaps = [gap.difference for gap in found.own if gap.difference is not None]
+    assert float(new.split(" | ")[-1].rstrip(" |")) == pytest.approx(max(gaps), rel=0.5)
