@@ -36,7 +36,7 @@ def report_files(
     need be. Where even the smallest do not fit, each page of images has at most `limit` bytes. A
     report without an explorer is as large as it is, and so is that of a theory check.
     """
-    if results.theory:
+    if "setup" in results.theory:
         return {REPORT_NAME: render_theory(results)}
     plain = render(results, gallery, pictures, comparison=comparison)
     summary = select_check(results)
