@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -28,12 +29,18 @@ _TENSORS = ("images", "activations", "gradients", "logits", "targets", "scores")
 class Divided(Protocol):
     """A model cut at its target layer (a :class:`camaudit.cut.Cut`, with or without a wall).
 
-    Four more things are optional. `link` says what turns logits into probabilities; softmax
-    where it is missing. `at(layer, example) → Divided` is the same model, logits
-    included, cut at an earlier layer, and `stages(example) → list[str]` names layers for it,
-    earliest first and the target layer last (`example` is 1×C×H×W). `frame`, the pixel box
-    (top, left, height, width) that the module `framed` alone reads in `logits`, is missing or
-    None where everything reads the whole image.
+    More is optional. `link` says what turns logits into probabilities; softmax where it is
+    missing. `at(layer, example) → Divided` is the same model, logits included, cut at an earlier
+    layer, and `stages(example) → list[str]` names layers for it, earliest first and the target
+    layer last (`example` is 1×C×H×W). `frame`, the pixel box (top, left, height, width) that the
+    module `framed` alone reads in `logits`, is missing or None where everything reads the whole
+    image.
+
+    `look(images) → (activations, rest)` is there where the target layer may have tokens that
+    belong to no cell (a class token): they are each image's `rest` (N×p×K, None where there are
+    none), and `read(activations, rest)` then needs those of its M activations. Methods that
+    follow attention read `grid`, `keep`, `model`, `whole` and `after` besides, see
+    :class:`camaudit.methods.blocks.Transformer`.
     """
 
     def trunk(self, images: Tensor) -> Tensor:
@@ -62,8 +69,10 @@ class Capture:
     """What a batch left at the target layer.
 
     images (N×C×H×W), activations and gradients (N×K×h×w), logits (N×C), targets (N, int64) and
-    scores (N). `head` maps M×K×h×w to logits M×C and `model` M×C×H×W to logits M×C; both can be
+    scores (N). `read` maps M×K×h×w to logits M×C and `model` M×C×H×W to logits M×C; both can be
     differentiated, and :func:`camaudit.methods.compute` runs methods without autograd.
+    `head` is the divided model's own `read`, which of a token grid takes the `rest` too (N×p×K, the
+    prefix tokens of each image; None where there are none).
     `linear_weight()` is the class weight (C×K) of a pooled Linear head or raises
     :class:`camaudit.errors.NotApplicableError`. `objective` binds logits to scores.
     `batch_size` bounds the images of one perturbation forward. `memo` holds, for each image, what
@@ -76,12 +85,13 @@ class Capture:
     logits: Tensor
     targets: Tensor
     scores: Tensor
-    head: Callable[[Tensor], Tensor]
+    head: Callable[..., Tensor]
     model: Callable[[Tensor], Tensor]
     linear_weight: Callable[[], Tensor]
     objective: Score
     divided: Divided
     batch_size: int = 16
+    rest: Tensor | None = None
     memo: tuple[dict[Any, Any], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -108,8 +118,20 @@ class Capture:
     def rows(self, start: int, stop: int) -> Capture:
         """The capture of images start … stop − 1, without computing anything again."""
         sliced: dict[str, Any] = {name: getattr(self, name)[start:stop] for name in _TENSORS}
-        part = replace(self, **sliced, objective=self.objective.rows(start, stop))
+        rest = None if self.rest is None else self.rest[start:stop]
+        part = replace(self, **sliced, rest=rest, objective=self.objective.rows(start, stop))
         return part._share(self.memo[start:stop])
+
+    def read(self, activations: Tensor, row: int | None = None) -> Tensor:
+        """Logits (M×C) of activations (M×K×h×w) of all images in order, or all of image `row`.
+
+        All images may come several times over: M is a multiple of N then. Each is read with the
+        prefix tokens of its own image, where the layer has any.
+        """
+        if self.rest is None:
+            return self.head(activations)
+        rest = self.rest if row is None else self.rest[row : row + 1]
+        return self.head(activations, rest.repeat(len(activations) // len(rest), 1, 1))
 
     def score(self, logits: Tensor, row: int) -> Tensor:
         """Scores (M) of logits (M×C) that all belong to image `row`."""
@@ -127,7 +149,7 @@ class Capture:
     def gradient_at(self, activations: Tensor, objective: Score | None = None) -> Tensor:
         """`∂s/∂A` (N×K×h×w) of the head at other activations of the same images."""
         score = objective or self.objective
-        return _differentiated(self.head, activations, lambda _: score)[3]
+        return _differentiated(self.read, activations, lambda _: score)[3]
 
     def explaining(self, objective: Objective, *, targets: Tensor | None = None) -> Capture:
         """The same images and activations, explained by another score; one head pass.
@@ -136,7 +158,7 @@ class Capture:
         """
         classes = self.targets if targets is None else _resolve_targets(targets, self.logits)
         bound = objective.bind(self.logits, classes)
-        _, _, scores, gradients = _differentiated(self.head, self.activations, lambda _: bound)
+        _, _, scores, gradients = _differentiated(self.read, self.activations, lambda _: bound)
         other = replace(self, gradients=gradients, targets=classes, scores=scores, objective=bound)
         return other._share(self.memo)
 
@@ -161,10 +183,9 @@ class Capture:
         stage: Divided = self._optional("at")(layer, self.images[:1])
         if stage is self.divided:
             return self
-        with torch.no_grad():
-            activations = stage.trunk(self.images).detach()
+        activations, rest = _looked(stage, self.images)
         logits, _, scores, gradients = _differentiated(
-            stage.read, activations, lambda _: self.objective
+            partial(_read, stage.read, rest), activations, lambda _: self.objective
         )
         return replace(
             self,
@@ -173,8 +194,9 @@ class Capture:
             logits=logits,
             scores=scores,
             head=stage.read,
-            linear_weight=lambda: pooled_linear_weight(stage, activations),
+            linear_weight=lambda: pooled_linear_weight(stage, activations, rest),
             divided=stage,
+            rest=rest,
         )
 
     def _optional(self, name: str) -> Callable[..., Any]:
@@ -189,10 +211,9 @@ class Capture:
 
     def again(self, images: Tensor) -> Capture:
         """The capture of other images (N×C×H×W) with the same score, image for image."""
-        with torch.no_grad():
-            activations = self.divided.trunk(images).detach()
+        activations, rest = _looked(self.divided, images)
         logits, _, scores, gradients = _differentiated(
-            self.head, activations, lambda _: self.objective
+            partial(_read, self.head, rest), activations, lambda _: self.objective
         )
         return replace(
             self,
@@ -201,6 +222,7 @@ class Capture:
             gradients=gradients,
             logits=logits,
             scores=scores,
+            rest=rest,
         )
 
 
@@ -221,13 +243,14 @@ def capture(
     :class:`DegenerateModelError` where logits are not finite and :class:`UsageError` for targets
     or objectives that do not fit.
     """
-    with torch.no_grad():
-        activations = divided.trunk(images).detach()
+    activations, rest = _looked(divided, images)
 
     def bind(logits: Tensor) -> Score:
         return (objective or Objective()).bind(logits, _resolve_targets(targets, logits))
 
-    logits, bound, scores, gradients = _differentiated(divided.read, activations, bind)
+    logits, bound, scores, gradients = _differentiated(
+        partial(_read, divided.read, rest), activations, bind
+    )
     return Capture(
         images=images,
         activations=activations,
@@ -237,11 +260,24 @@ def capture(
         scores=scores,
         head=divided.read,
         model=forwards or divided.logits,
-        linear_weight=lambda: pooled_linear_weight(divided, activations),
+        linear_weight=lambda: pooled_linear_weight(divided, activations, rest),
         objective=bound,
         divided=divided,
         batch_size=forwards.batch_size if forwards else batch_size,
+        rest=rest,
     )
+
+
+def _looked(divided: Divided, images: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Activations and rest of images, detached."""
+    look = getattr(divided, "look", None)
+    with torch.no_grad():
+        activations, rest = look(images) if look else (divided.trunk(images), None)
+    return activations.detach(), None if rest is None else rest.detach()
+
+
+def _read(head: Callable[..., Tensor], rest: Tensor | None, activations: Tensor) -> Tensor:
+    return head(activations) if rest is None else head(activations, rest)
 
 
 def _differentiated(

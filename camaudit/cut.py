@@ -7,12 +7,15 @@ the given maps, and everything after runs as it stands. That equals the true hea
 the layer is the only path from the image to the logits. :func:`cut_at` proves this on the
 autograd graph before it returns (a skip connection around the layer is refused), and compares
 the logits on a second image, because detached tensors and kept state leave no trace there.
+
+Of a layer that returns tokens the patch tokens are the maps, and the prefix tokens (a class token,
+registers) are the *rest* of each image, which the head reads too (:mod:`camaudit.tokens`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,18 +23,28 @@ import torch
 from torch import Tensor, nn
 
 from camaudit.errors import LayerError, ModelError
+from camaudit.parts import (
+    Head,
+    Trunk,
+    answering,
+    looked_at,
+    part_after,
+    require_cells,
+    require_logits,
+)
 from camaudit.probability import Link, link_of
 from camaudit.recent import Recent
 from camaudit.sites import (
-    Reached,
     Site,
     find_site,
     map_tensors,
     maps_of,
     require_earlier,
+    settings_kept,
     traced_site,
     visits_of,
 )
+from camaudit.tokens import Grid, grid_of, grid_size
 
 __all__ = [
     "Cut",
@@ -40,22 +53,35 @@ __all__ = [
     "answering",
     "cut_at",
     "default_layer",
+    "looked_at",
+    "part_after",
     "stages_of",
 ]
 
 
 def default_layer(model: nn.Module, example: Tensor) -> str:
-    """The last layer that still is a map (h·w > 1) and the only path to the logits.
+    """The last layer that still is a map or a token grid (h·w > 1) and the only path to the logits.
 
-    Pooling and dropout layers are passed over: their input is the map that one wants to see.
+    Pooling and dropout layers are passed over: their input is the map that one wants to see. So
+    are layers whose patch tokens nothing reads any more, as in the last block of a transformer
+    where a class token is all that the head takes, and layers whose tokens are read through a
+    normalisation alone, as in the block before, if there is another: `Σ_k G_k A_k` is 0 there.
     Raises :class:`LayerError` where there is none.
     """
-    for label, _ in reversed(maps_of(visits_of(model, example))):
-        if _divides(model, label, example):
+    visits, pixels = visits_of(model, example), _pixels(example)
+    fallback: str | None = None
+    for label, place in reversed(maps_of(visits)):
+        size = grid_size(visits, place, pixels)
+        found = _divided(model, label, example) if size and math.prod(size) > 1 else None
+        if found is not None and not _reads_directions(found, example):
             return label
+        if found is not None and fallback is None:
+            fallback = label
+    if fallback is not None:
+        return fallback
     raise LayerError(
-        "no layer of the model gives an N×K×h×w map through which everything passes: "
-        "name the target layer"
+        "no layer of the model gives an N×K×h×w map, or tokens of a grid, through which "
+        "everything passes: name the target layer"
     )
 
 
@@ -67,93 +93,22 @@ def stages_of(model: nn.Module, layer: str, example: Tensor) -> list[str]:
     :func:`default_layer`. Raises :class:`LayerError` for an unknown layer.
     """
     site, visits = find_site(model, layer, example), visits_of(model, example)
-    place = site.place(visits)
-    names: dict[tuple[int, ...], str] = {}
-    for label, visit in reversed(maps_of(visits, place)):
-        size = (visit.shape or ())[2:]
-        larger = visit.cells > visits[place].cells
-        if larger and size not in names and _divides(model, label, example):
+    place, pixels = site.place(visits), _pixels(example)
+    own = math.prod(grid_size(visits, place, pixels) or (0,))
+    names: dict[tuple[int, int], str] = {}
+    for label, earlier in reversed(maps_of(visits, place)):
+        size = grid_size(visits, earlier, pixels)
+        larger = size is not None and math.prod(size) > max(own, 1)
+        if size and larger and size not in names and _divided(model, label, example):
             names[size] = label
     return [*reversed(names.values()), site.label]
-
-
-class Trunk(nn.Module):
-    """The model up to and including a layer.
-
-    `forward(images (N×C×H×W)) → activations (N×K×h×w)`; nothing after the layer runs.
-    """
-
-    def __init__(self, model: nn.Module, site: Site) -> None:
-        super().__init__()
-        self.model = model
-        self._site = (site,)
-        self.mutates_images = False
-
-    @property
-    def site(self) -> Site:
-        """The layer's place in the model."""
-        return self._site[0]
-
-    def forward(self, images: Tensor) -> Tensor:
-        site = self.site
-        calls = 0
-
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            nonlocal calls
-            calls += 1
-            if calls == site.call:
-                raise Reached(hook, output)
-
-        handle = site.module.register_forward_hook(hook)
-        try:
-            self.model(images.clone() if self.mutates_images else images)
-        except Reached as reached:
-            if reached.owner is not hook:
-                raise
-            return _require_map(reached.output, site)
-        finally:
-            handle.remove()
-        raise LayerError(f"layer {site.label!r} did not run on a {tuple(images.shape)} input")
-
-
-class Head(nn.Module):
-    """The model after a layer, replayed: `forward(activations (M×K×h×w)) → logits (M×C)`.
-
-    `finished` are the module calls that ended before the layer, with what they returned on
-    `example` (1×C×H×W). Their values never reach the logits, which :func:`cut_at` checks.
-    """
-
-    def __init__(
-        self, model: nn.Module, site: Site, example: Tensor, finished: list[tuple[nn.Module, Any]]
-    ) -> None:
-        super().__init__()
-        self._model = (model,)  # in a tuple: the trunk registers it, once
-        self._site = site
-        self._example = (example,)
-        self._finished = finished
-        self.mutates_images = False
-        self.mutates_input = False
-
-    def forward(self, activations: Tensor) -> Tensor:
-        example = self._example[0].to(activations)
-        images = example.expand(len(activations), *example.shape[1:])
-        images = images.clone() if self.mutates_images else images
-        given = activations.clone() if self.mutates_input else activations
-        return self.replay(images, given, self._finished)
-
-    def replay(
-        self, images: Tensor, activations: Tensor, finished: list[tuple[nn.Module, Any]]
-    ) -> Tensor:
-        """The model on `images` with `finished` and the layer's own output put in place."""
-        with answering([*finished, (self._site.module, activations)]):
-            logits = self._model[0](images)
-        return _require_logits(logits, len(activations))
 
 
 class Cut(nn.Module):
     """A model as `head(trunk(images))`.
 
-    `read(activations)` gives logits from the layer's output, `logits(images)` from the image.
+    `read(activations)` gives logits from the layer's output, `logits(images)` from the image. Where
+    the layer's tokens have a prefix, `look(images)` gives it too, and `read` needs it.
     """
 
     def __init__(self, trunk: Trunk, head: Head, *, layer: str) -> None:
@@ -165,12 +120,34 @@ class Cut(nn.Module):
         self._names: Recent[list[str]] = Recent()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.read(self.trunk(images))
+        return self.read(*self.look(images))
 
     @property
     def link(self) -> Link:
         """What turns the model's logits into probabilities."""
         return link_of(self.trunk.model)
+
+    @property
+    def grid(self) -> Grid:
+        """How the layer lays out its cells."""
+        return self.trunk.grid
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that is cut."""
+        return self.trunk.model
+
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Activations (N×K×h×w) and rest (N×p×K, None without prefix tokens) of images."""
+        return looked_at(self.trunk, images)
+
+    def whole(self, images: Tensor) -> Tensor:
+        """Logits (N×C) by a pass of the uncut model, in which every layer runs."""
+        return require_logits(self.model(images.clone()), len(images))
+
+    def after(self, block: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+        """Logits (M×C) of the tokens (M×T×K) that `block` returns, see :func:`part_after`."""
+        return part_after(self.model, block, example, self.grid)
 
     def agrees_with_model(self, images: Tensor, logits: Tensor) -> bool:
         """Whether the whole model gives `logits` (N×C) on `images` too, to rounding.
@@ -183,9 +160,9 @@ class Cut(nn.Module):
         allowed = 2e-2 if logits.dtype in (torch.float16, torch.bfloat16) else 1e-3
         return bool((whole - logits).abs().max() <= allowed * whole.abs().max())
 
-    def read(self, activations: Tensor) -> Tensor:
-        """Logits (M×C) of activations (M×K×h×w)."""
-        logits: Tensor = self.head(activations)
+    def read(self, activations: Tensor, rest: Tensor | None = None) -> Tensor:
+        """Logits (M×C) of activations (M×K×h×w), and of the rest (M×p×K) of a token grid."""
+        logits: Tensor = self.head(activations) if rest is None else self.head(activations, rest)
         return logits
 
     def logits(self, images: Tensor) -> Tensor:
@@ -217,35 +194,70 @@ def cut_at(model: nn.Module, layer: str, example: Tensor) -> Cut:
     example: one image (1×C×H×W) of the size that will be used; its values do not matter.
 
     Raises :class:`ModelError` (training mode, output that is no N×C tensor) and
-    :class:`LayerError` (unknown layer, no N×K×h×w output, not the only path to the logits).
+    :class:`LayerError` (unknown layer, neither a map nor a token grid, not the only path to the
+    logits, patch tokens that nothing reads).
     """
+    try:
+        return _cut(model, layer, example)
+    except _TokensError as refused:
+        raise LayerError(f"{refused}{_advice(model, example)}") from None
+
+
+class _TokensError(LayerError):
+    """A layer of tokens that is refused; :func:`cut_at` says which one to name instead."""
+
+
+def _cut(model: nn.Module, layer: str, example: Tensor) -> Cut:
     example = example[:1].detach()
     image, other = example.clone(), _other_image(example)
     site, tracer, logits = traced_site(model, layer, image)
-    expected = [_require_logits(logits, 1)]
-    trunk = Trunk(model, site)
+    expected = [require_logits(logits, 1)]
+    output = require_cells(tracer.at_watch, site)
+    visits = tracer.visits
+    grid = grid_of(visits, site.place(visits), _pixels(example), site.label)
+    trunk = Trunk(model, site, grid)
     trunk.mutates_images = image._version > 0
-    activations = _require_map(tracer.at_watch, site)
-    _require_channels_first(trunk, activations, example)
-    logits, other_maps = _watched(model, site, other)
-    expected.append(_require_logits(logits, 1))
-    head = Head(model, site, example, tracer.before_watch)
+    if grid.layout == "maps" and _has_channels_last(trunk, output, example):
+        grid = trunk.grid = Grid("channels last")
+    logits, other_output = _watched(model, site, other)
+    expected.append(require_logits(logits, 1))
+    head = Head(model, site, example, tracer.before_watch, grid)
     head.mutates_images = trunk.mutates_images
-    _check_only_path(head, site, example, activations, tracer.before_watch)
-    _check_replay(head, [activations, other_maps], expected)
+    _check_only_path(head, site, example, output, tracer.before_watch)
+    _check_replay(head, [output, other_output], expected, _pixels(example))
+    if grid.prefix and not _reads_patches(head, output, _pixels(example)):
+        raise _TokensError(
+            f"the logits do not depend on the patch tokens of layer {site.label!r}: after it only "
+            f"the {grid.prefix} prefix token(s) are read, so that every map would be empty"
+        )
     return Cut(trunk, head, layer=site.label).eval()
+
+
+def _advice(model: nn.Module, example: Tensor) -> str:
+    """Which layer of the model can be looked at, to end an error with."""
+    try:
+        return f"; name {default_layer(model, example)!r}, or a layer before it"
+    except LayerError:
+        return "; no layer of this model has patch tokens through which everything passes"
+
+
+def _reads_patches(head: Head, output: Tensor, pixels: tuple[int, int]) -> bool:
+    """Whether NaN in the patch tokens reaches the logits, also by way of weights that are 0."""
+    activations, rest = head.grid.split(output, pixels)
+    with torch.no_grad():
+        return bool(head(torch.full_like(activations, torch.nan), rest).isnan().any())
 
 
 def _watched(model: nn.Module, site: Site, image: Tensor) -> tuple[Any, Tensor]:
     """The model's output on an image and the layer's, from one pass."""
-    maps: list[Tensor] = []
+    found: list[Tensor] = []
     calls = 0
 
     def keep(_module: nn.Module, _args: Any, output: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == site.call:
-            maps.append(_require_map(output, site).clone())
+            found.append(require_cells(output, site).clone())
 
     handle = site.module.register_forward_hook(keep)
     try:
@@ -253,44 +265,16 @@ def _watched(model: nn.Module, site: Site, image: Tensor) -> tuple[Any, Tensor]:
             logits = model(image)
     finally:
         handle.remove()
-    if not maps:
+    if not found:
         raise LayerError(f"layer {site.label!r} did not run on a {tuple(image.shape)} input")
-    return logits, maps[0]
-
-
-@contextmanager
-def answering(calls: list[tuple[nn.Module, Any]]) -> Iterator[None]:
-    """Within the context the first runs of each module return the given values, in order."""
-    values: dict[nn.Module, list[Any]] = {}
-    for module, value in calls:
-        values.setdefault(module, []).append(value)
-    own = {module: module.__dict__.get("forward") for module in values}
-    try:
-        for module, queue in values.items():
-            module.__dict__["forward"] = _scripted(module.forward, queue)
-        yield
-    finally:
-        for module, forward in own.items():
-            if forward is None:
-                module.__dict__.pop("forward", None)
-            else:
-                module.__dict__["forward"] = forward
-
-
-def _scripted(original: Callable[..., Any], queue: list[Any]) -> Callable[..., Any]:
-    pending = list(queue)
-
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        return pending.pop(0) if pending else original(*args, **kwargs)
-
-    return forward
+    return logits, found[0]
 
 
 def _check_only_path(
     head: Head,
     site: Site,
     example: Tensor,
-    activations: Tensor,
+    output: Tensor,
     finished: list[tuple[nn.Module, Any]],
 ) -> None:
     """Refuse a layer with a path around it: the logits must depend on its output alone."""
@@ -306,7 +290,7 @@ def _check_only_path(
     with torch.enable_grad():
         copies = [(module, map_tensors(leaf, value)) for module, value in finished]
         image = leaf(example)
-        maps = activations.detach().clone().requires_grad_(True)
+        maps = output.detach().clone().requires_grad_(True)
         logits = _replayed(partial(head.replay, image, maps.clone(), copies))
         total = logits.sum()
     if not logits.requires_grad:
@@ -322,22 +306,28 @@ def _check_only_path(
     if to_maps is None:
         raise LayerError(f"the logits do not depend on layer {site.label!r} at all")
     if any(gradient is not None for gradient in around):
+        why = (
+            f"layer {site.label!r} is not the only path from the image to the logits (a skip "
+            "connection leads around it), so nothing can be said of what it hides"
+        )
+        if head.grid.prefix:  # its block may be the last, whose patch tokens nothing reads
+            raise _TokensError(why)
         parent = site.name.rpartition(".")[0]
         hint = f"its enclosing block {parent!r}" if parent else "a later layer"
-        raise LayerError(
-            f"layer {site.label!r} is not the only path from the image to the logits (a skip "
-            f"connection leads around it), so nothing can be said of what it hides: try {hint}"
-        )
+        raise LayerError(f"{why}: try {hint}")
 
 
-def _check_replay(head: Head, maps: list[Tensor], expected: list[Tensor]) -> None:
+def _check_replay(
+    head: Head, outputs: list[Tensor], expected: list[Tensor], pixels: tuple[int, int]
+) -> None:
     """The replayed head must give the model's logits; notes whether it writes into its input."""
     with torch.no_grad():
-        given = maps[0].clone()
-        logits = _replayed(partial(head, given))
-        head.mutates_input = given._version > 0
-        others = [_replayed(partial(head, A)) for A in maps[1:]]
-        _replayed(partial(head, maps[0].repeat(2, 1, 1, 1)))
+        given = [head.grid.split(output.clone(), pixels) for output in outputs]
+        logits = _replayed(partial(head, *given[0]))
+        head.mutates_input = given[0][0]._version > 0
+        others = [_replayed(partial(head, *each)) for each in given[1:]]
+        twice = head.grid.split(torch.cat([outputs[0]] * 2), pixels)
+        _replayed(partial(head, *twice))
     for found, wanted in zip([logits, *others], expected, strict=True):
         if not torch.allclose(found, wanted, rtol=1e-4, atol=1e-5, equal_nan=True):
             raise LayerError(
@@ -358,13 +348,29 @@ def _replayed(replay: Callable[[], Tensor]) -> Tensor:
         ) from error
 
 
-def _divides(model: nn.Module, layer: str, example: Tensor) -> bool:
-    """Whether :func:`cut_at` accepts the layer."""
+def _divided(model: nn.Module, layer: str, example: Tensor) -> Cut | None:
+    """The cut at a layer, None where :func:`cut_at` refuses it."""
     try:
-        cut_at(model, layer, example)
+        return _cut(model, layer, example)
     except LayerError:
+        return None
+
+
+def _reads_directions(cut: Cut, example: Tensor) -> bool:
+    """Whether only the directions of tokens matter to the head, not their lengths.
+
+    Doubling every other one changes the logits by less than a hundredth of what other tokens do
+    then. By Euler's theorem `Σ_k G_k A_k` is 0 in every cell: what is computed of it is rounding.
+    """
+    if cut.trunk.grid.layout != "tokens":
         return False
-    return True
+    with torch.no_grad():
+        A, rest = cut.look(_other_image(example[:1]))
+        logits = cut.read(A, rest)
+        lengths = 1 + torch.arange(A[0, 0].numel(), device=A.device).view_as(A[0, 0]) % 2
+        doubled = (cut.read(lengths * A, rest) - logits).abs().max()
+        others = (cut.read(A.flip(1), rest) - logits).abs().max()
+    return bool(doubled < 1e-2 * others)
 
 
 def _other_image(example: Tensor) -> Tensor:
@@ -373,52 +379,21 @@ def _other_image(example: Tensor) -> Tensor:
     return torch.randn(example.shape, generator=generator, dtype=torch.float64).to(example)
 
 
-def _require_map(output: Any, site: Site) -> Tensor:
-    if not isinstance(output, Tensor):
-        raise LayerError(
-            f"layer {site.label!r} returns a {type(output).__name__}; expected one N×K×h×w tensor"
-        )
-    if output.ndim != 4:
-        raise LayerError(
-            f"layer {site.label!r} returns shape {tuple(output.shape)}; expected N×K×h×w "
-            "(a layer before the maps are pooled or flattened)"
-        )
-    return output
+def _pixels(example: Tensor) -> tuple[int, int]:
+    return int(example.shape[-2]), int(example.shape[-1])
 
 
-def _require_channels_first(trunk: Trunk, activations: Tensor, example: Tensor) -> None:
-    """Refuse a map N×h×w×K: of a square image it looks like n×n×K, and h follows the image's."""
-    _, first, second, last = activations.shape
+def _has_channels_last(trunk: Trunk, output: Tensor, example: Tensor) -> bool:
+    """Whether a map is N×h×w×K: of a square image it looks like n×n×K, and h follows the image's.
+
+    Images of one size alone cannot tell: n×n×K may be K' = n channels of n×K cells.
+    """
+    _, first, second, last = output.shape
     if example.shape[-2] != example.shape[-1] or not first == second != last:
-        return
+        return False
     try:
-        with torch.no_grad():
-            channels = trunk(example[:, :, : example.shape[2] // 2]).shape[1]
+        with torch.no_grad(), settings_kept(trunk.model):
+            rows = trunk.output(example[:, :, : example.shape[2] // 2]).shape[1]
     except (RuntimeError, ValueError, AssertionError, LayerError):
-        return  # images of one size alone: n×n×K may be K' = n channels of n×K cells
-    if channels != first:
-        raise LayerError(
-            f"layer {trunk.site.label!r} returns shape {tuple(activations.shape)}, a map with its "
-            "channels last; expected N×K×h×w: name a layer whose output has its channels first"
-        )
-
-
-def _require_logits(output: Any, images: int) -> Tensor:
-    """`output` as logits (N×C), or :class:`ModelError` saying what the model returned."""
-    if isinstance(output, dict):
-        keys = ", ".join(map(repr, output))
-        raise ModelError(
-            f"the model returns a dict ({keys}); wrap it so that it returns logits, as "
-            "camaudit.models.classifier.as_classifier does"
-        )
-    if not isinstance(output, Tensor):
-        raise ModelError(
-            f"the model returns a {type(output).__name__}; wrap it so that it returns one tensor "
-            "of logits (N×C)"
-        )
-    if output.ndim != 2 or output.shape[0] != images:
-        raise ModelError(
-            f"the model returns shape {tuple(output.shape)} for {images} image(s); expected "
-            "logits of shape N×C"
-        )
-    return output
+        return False
+    return rows != first

@@ -15,12 +15,13 @@ _ROUNDINGS = 256  # units in the last place by which a mean over cells may diffe
 _HALF = 1e-4  # the unit of a format of 16 bits lies above this, those of wider ones below
 
 
-def pooled_linear_weight(divided: Any, A: Tensor) -> Tensor:
+def pooled_linear_weight(divided: Any, A: Tensor, rest: Tensor | None = None) -> Tensor:
     """Weight (C×K) of the Linear that reads a spatial mean of the maps (Zhou et al. 2016, eq. 1).
 
     The head must be `logits = W z + b` with `z_nk = Σ_ij m_ij A_nkij`, one pooling pattern `m`
     for all channels and images (global average pooling, or the mean over the live cells of a
-    wall). Raises :class:`NotApplicableError` for any other head.
+    wall). `rest` are the prefix tokens of a token grid. Raises :class:`NotApplicableError` for any
+    other head.
     """
     calls: list[tuple[nn.Linear, Tensor, Tensor]] = []
 
@@ -32,7 +33,7 @@ def pooled_linear_weight(divided: Any, A: Tensor) -> Tensor:
     try:
         with torch.enable_grad():
             leaf = A.detach().requires_grad_(True)
-            logits = divided.read(leaf)
+            logits = divided.read(leaf) if rest is None else divided.read(leaf, rest)
     finally:
         for handle in handles:
             handle.remove()

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from camaudit.cut import Cut, Head, Trunk
-from camaudit.errors import LayerError
+from camaudit.errors import LayerError, NotApplicableError
 from camaudit.sites import Reached, Site, Tracer
+from camaudit.tokens import Grid
 
 __all__ = ["Passage", "passage_to"]
 
@@ -17,18 +18,19 @@ __all__ = ["Passage", "passage_to"]
 class Passage(nn.Module):
     """`forward(maps of the earlier layer (M×K×h×w)) → maps of the later one (M×K'×h'×w')`.
 
-    `head` replays the model from the earlier layer; the replay ends as soon as the module of
-    `site`, the later layer, has run `call` times in it.
+    `head` replays the model from the earlier layer; the replay ends as soon as the last module of
+    `trunk`, the later layer, has run `call` times in it. `pixels` is the images' size.
     """
 
-    def __init__(self, head: Head, site: Site, call: int) -> None:
+    def __init__(self, head: Head, trunk: Trunk, call: int, pixels: tuple[int, int]) -> None:
         super().__init__()
         self.head = head
-        self._site = (site,)  # in a tuple: the trunk registers its module, once
+        self._trunk = (trunk,)  # in a tuple: it registers its modules elsewhere, once
         self._call = call
+        self._pixels = pixels
 
     def forward(self, activations: Tensor) -> Tensor:
-        site = self._site[0]
+        site, grid = self._trunk[0].site, self._trunk[0].grid
         calls = 0
 
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
@@ -43,31 +45,37 @@ class Passage(nn.Module):
         except Reached as reached:
             if reached.owner is not hook:
                 raise
-            maps: Tensor = reached.output
-            return maps
+            return grid.split(reached.output, self._pixels)[0]
         finally:
             handle.remove()
         raise LayerError(f"layer {site.label!r} does not run after the layer before it")
 
 
-def passage_to(target: Site, early: Cut, example: Tensor) -> Passage:
+def passage_to(target: Site, early: Cut, example: Tensor, *, grid: Grid | None = None) -> Passage:
     """The passage from the layer of `early` to `target`, for images of the size of `example`.
 
     `example` (1×C×H×W) may be smaller than what the whole model takes (a crop): nothing after
     `target` runs. The passage is compared with the model on the example and on noise; raises
-    :class:`LayerError` where it gives other maps.
+    :class:`LayerError` where it gives other maps. `grid` is how `target` lays out its cells. Raises
+    :class:`NotApplicableError` for a layer with prefix tokens, which are no maps of one layer.
     """
+    if (grid is not None and grid.prefix) or early.trunk.grid.prefix:
+        raise NotApplicableError(
+            f"between layer {early.layer!r} and {target.label!r} prefix tokens go beside the maps, "
+            "so that a walled model cannot be read at the earlier layer: explain it at its own"
+        )
     model, site = early.trunk.model, early.trunk.site
     example = example[:1].detach()
     tracer = Tracer(model, (site.module, site.call), stop=True)
     with torch.no_grad():
         tracer.run(model, example.clone())
-    head = Head(model, site, example, tracer.before_watch)
+    head = Head(model, site, example, tracer.before_watch, early.trunk.grid)
     head.mutates_images = early.head.mutates_images
     head.mutates_input = early.head.mutates_input
-    trunk = Trunk(model, target)
+    trunk = Trunk(model, target, grid)
     trunk.mutates_images = early.trunk.mutates_images
-    passage = Passage(head, target, target.call - _hidden(tracer, target)).eval()
+    pixels = int(example.shape[-2]), int(example.shape[-1])
+    passage = Passage(head, trunk, target.call - _hidden(tracer, target), pixels).eval()
     _compare(passage, early.trunk, trunk, example)
     return passage
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import difflib
-import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ __all__ = [
     "maps_of",
     "require_earlier",
     "require_eval",
+    "settings_kept",
     "traced_site",
     "visits_of",
 ]
@@ -72,11 +73,6 @@ class Visit:
     module: nn.Module
     call: int
     shape: tuple[int, ...] | None
-
-    @property
-    def cells(self) -> int:
-        """h·w of an N×K×h×w map, 0 for anything else."""
-        return math.prod(self.shape[2:]) if self.shape is not None and len(self.shape) == 4 else 0
 
 
 class Tracer:
@@ -156,6 +152,29 @@ def require_eval(model: nn.Module) -> None:
             f"the model is in training mode ({_listing(training)}), so dropout and batch "
             "statistics would change its answers from run to run: call model.eval() first"
         )
+
+
+@contextmanager
+def settings_kept(model: nn.Module) -> Iterator[list[str]]:
+    """Within the context the model may run on images of other sizes; its settings are put back.
+
+    Some models change a module's numbers to what an image allows (a window no larger than the
+    grid) and keep them so. The list names what had changed, once the context is left.
+    """
+    kept = {
+        (name, key): (module, value)
+        for name, module in model.named_modules()
+        for key, value in vars(module).items()
+        if isinstance(value, (int, float, str, tuple))
+    }
+    changed: list[str] = []
+    try:
+        yield changed
+    finally:
+        for (name, key), (module, value) in kept.items():
+            if vars(module).get(key) is not value:
+                changed.append(f"{name}.{key}")
+                vars(module)[key] = value
 
 
 def find_site(model: nn.Module, layer: str, example: Tensor) -> Site:
@@ -242,13 +261,16 @@ def require_earlier(model: nn.Module, layer: str, target: Site, example: Tensor)
     return site
 
 
-def maps_of(visits: list[Visit], stop: int | None = None) -> list[tuple[str, Visit]]:
-    """Labels of the visits before `stop` that gave a map of several cells and are no pooling."""
+def maps_of(visits: list[Visit], stop: int | None = None) -> list[tuple[str, int]]:
+    """Labels and places of the visits before `stop` that gave cells and are no pooling."""
     runs = Counter(visit.name for visit in visits)
     return [
-        (Site(visit.name, visit.module, visit.call, runs[visit.name]).label, visit)
-        for visit in visits[:stop]
-        if visit.name and visit.cells > 1 and not isinstance(visit.module, _PASSED_OVER)
+        (Site(visit.name, visit.module, visit.call, runs[visit.name]).label, place)
+        for place, visit in enumerate(visits[:stop])
+        if visit.name
+        and visit.shape
+        and len(visit.shape) in (3, 4)
+        and not isinstance(visit.module, _PASSED_OVER)
     ]
 
 

@@ -23,7 +23,7 @@ def settle(model: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-            if not tensor.is_floating_point():
+            if not tensor.is_floating_point() or tensor.numel() == 0:
                 continue
             draw = torch.randn(tensor.shape, generator=generator)
             if "running_var" in name or (tensor.ndim == 1 and name.endswith("weight")):

@@ -9,11 +9,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from camaudit.adapters.base import Adapter, Library, differentiable, leaves, module_of
+from camaudit.adapters.grids import Grids
 from camaudit.adapters.options import Parameters, chosen_class, divided, parameters
 from camaudit.adapters.reduction import WORDS, Reduction, reduced, reduction
 from camaudit.adapters.running import explained
 from camaudit.errors import MethodError
 from camaudit.spelling import Spelled
+from camaudit.tokens import Grid
 
 __all__ = ["LIBRARY", "adapter", "classes"]
 
@@ -27,6 +29,7 @@ _OURS = (
 )  # fmt: skip
 _NEEDS_OTHER = {"neuron_selector", "dataloader", "inp", "tokenizer", "perturb_interpretable_space"}
 _SUMS_CHANNELS = "LayerGradCam"
+_WEIGHS = (_SUMS_CHANNELS, "GuidedGradCam")  # channels are its second dimension, whatever it reads
 _ONCE = ("DeepLift", "DeepLiftShap", "LRP")  # every module may run once only
 
 
@@ -80,18 +83,27 @@ def _runner(
     how: Reduction,
 ) -> Callable[[nn.Module, str, Tensor, Tensor], Tensor]:
     explaining = inner or cls
-    layered = "layer" in parameters(explaining)
+    layered, grids = "layer" in parameters(explaining), Grids()
 
     def run(model: nn.Module, layer: str, images: Tensor, targets: Tensor) -> Tensor:
         layers = {layer: module_of(model, layer)} if layered else {}
         given = differentiable(model, images)
+        grid = grids.of(model, layer, images) if layered else Grid()
+        if grid.layout != "maps" and explaining.__name__ in _WEIGHS:
+            raise MethodError(
+                f"{label} takes the second dimension of its layer for channels; those of layer "
+                f"{layer!r} come last: choose a layer with maps N×K×h×w, or another explainer"
+            )
 
         def maps() -> Tensor:
             explainer = explaining(model, *layers.values(), **made)
             if inner is not None:
                 explainer = cls(explainer)
             found = explainer.attribute(given, target=targets, **_bound(called, given))
-            return _map(label, found.detach() if isinstance(found, Tensor) else found, how)
+            found = found.detach() if isinstance(found, Tensor) else found
+            if layered and grid.layout != "maps":
+                found = _cells(grid, found, images)
+            return _map(label, found, how)
 
         once = leaves(model) if explaining.__name__.endswith(_ONCE) else None
         advice = "choose a layer with such maps"
@@ -106,6 +118,16 @@ def _bound(called: dict[str, Any], images: Tensor) -> dict[str, Any]:
         key: value(images) if callable(value) and key.endswith(("baselines", "mask")) else value
         for key, value in called.items()
     }
+
+
+def _cells(grid: Grid, found: Any, images: Tensor) -> Any:
+    """Attributions to tokens, or to channels that come last, as N×K×h×w; others as they are."""
+    if isinstance(found, tuple) and len(found) == 1:
+        found = found[0].detach()
+    dimensions = 3 if grid.layout == "tokens" else 4
+    if not isinstance(found, Tensor) or found.ndim != dimensions:
+        return found
+    return grid.split(found, images.shape[-2:])[0]
 
 
 def _map(label: str, found: Any, how: Reduction) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from camaudit.adapters.base import Adapter, Library, differentiable, leaves, module_of
+from camaudit.adapters.grids import Grids
 from camaudit.adapters.options import chosen_class, divided, layers_in, parameters
 from camaudit.adapters.running import explained
 from camaudit.spelling import Spelled
@@ -27,6 +28,9 @@ LIBRARY = Library("pytorch_grad_cam", "grad-cam", "pytorch_grad_cam", (1, 5, 7),
 
 _OURS = ("model", "input_tensor", "targets", "target_idx")  # what the adapter gives itself
 _LAYERS = "target_layers"
+_RESHAPE = (
+    "reshape_transform"  # of layers whose cells are no maps N×K×h×w; ours where none is given
+)
 _OUTSIDE = "detach"  # it would hand maps over with their graph
 _MINMAX = "min-max of every image at the layer's resolution (map − min, ÷ max + 1e-7)"
 _RESIZE = "bilinear resize to the image by OpenCV, half-pixel centres, float32"
@@ -84,15 +88,19 @@ def _runner(
 ) -> Callable[[nn.Module, str, Tensor, Tensor], Tensor]:
     whole = cls.__name__ == "FullGrad"  # it finds its layers itself
     advice = None
-    if made.get("reshape_transform") is None:
+    shaped, grids = _RESHAPE in parameters(cls) and not whole, Grids()
+    if made.get(_RESHAPE) is None:
         advice = "give reshape_transform=package.module:function, or choose a layer with such maps"
 
     def run(model: nn.Module, layer: str, images: Tensor, targets: Tensor) -> Tensor:
         layers = {} if whole else {name: module_of(model, name) for name in names or (layer,)}
-        given = differentiable(model, images)
+        given, own = differentiable(model, images), dict(made)
+        if shaped and made.get(_RESHAPE) is None:
+            cells = grids.reshaping(model, tuple(layers), images)
+            own.update({} if cells is None else {_RESHAPE: cells})
 
         def maps() -> Tensor:
-            explainer = cls(model, list(layers.values()), **made)
+            explainer = cls(model, list(layers.values()), **own)
             try:
                 found = _maps(explainer, given, targets, called)
             finally:
@@ -146,6 +154,6 @@ def _processing(cls: type, made: dict[str, Any], called: dict[str, Any]) -> tupl
         steps = ("first principal component of the weighted maps in place of their sum", *steps)
     if called.get("aug_smooth"):
         steps = (*steps, "mean over copies of the image (mirrored, and × 0.9, 1 and 1.1)")
-    if made.get("reshape_transform") is not None:
+    if made.get(_RESHAPE) is not None:
         steps = ("reshape_transform of the layer's output", *steps)
     return steps

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from camaudit.adapters.base import Adapter, Library, differentiable, module_of
+from camaudit.adapters.grids import Grids
 from camaudit.adapters.options import chosen_class, divided, layers_in, parameters
 from camaudit.adapters.running import explained
 from camaudit.spelling import Spelled
@@ -80,6 +81,7 @@ def _runner(
     if made.get("reshape_transform") is None and cls.__name__ != "LeGrad":
         advice = "give reshape_transform=package.module:function, or choose a layer with such maps"
     shaped = "input_shape" in parameters(cls)
+    transformed, grids = "reshape_transform" in parameters(cls), Grids()
 
     def run(model: nn.Module, layer: str, images: Tensor, targets: Tensor) -> Tensor:
         layers = {name: module_of(model, name) for name in names or (layer,)}
@@ -89,6 +91,9 @@ def _runner(
             own["input_shape"] = tuple(images.shape[1:])
         if linear is not None:
             own[_LINEAR] = module_of(model, linear)
+        if transformed and made.get("reshape_transform") is None:
+            cells = grids.reshaping(model, tuple(layers), images)
+            own.update({} if cells is None else {"reshape_transform": cells})
         given = differentiable(model, images)
 
         def maps() -> Tensor:

@@ -114,14 +114,15 @@ class TheorySettings:
             return [call.label for call in select(self.methods)]
         if self.quick:
             return [name for name in STANDARD if name not in _costly(STANDARD)]
-        return list(METHODS)
+        return _on_maps()
 
     @property
     def deep_labels(self) -> list[str]:
         """Methods of the deep networks' tables: of the costly ones ScoreCAM alone, by default."""
         if self.methods is not None:
             return self.labels
-        return [name for name in METHODS if name == "scorecam" or name not in _costly(METHODS)]
+        names = _on_maps()
+        return [name for name in names if name == "scorecam" or name not in _costly(names)]
 
 
 def run_theory(settings: TheorySettings, *, progress: Progress | None = None) -> Results:
@@ -433,6 +434,11 @@ class _Run:
             images=[_digit_entry(digit) for digit in self.digits]
             + [image_entry(photo) for photo in self.photos],
         )
+
+
+def _on_maps() -> list[str]:
+    """The methods of convolutional networks, as they were registered."""
+    return [name for name in METHODS if not METHODS[name].info.tokens]
 
 
 def _costly(methods: Iterable[str]) -> list[str]:

@@ -60,7 +60,7 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
     "--layer",
     metavar="NAME",
     help="Target layer as in named_modules(); NAME#2 for its second run. Default: the "
-    "last map before the head.",
+    "last map, or grid of tokens, before the head.",
 )
 @click.option(
     "--wall",

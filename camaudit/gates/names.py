@@ -65,6 +65,9 @@ METHODS: dict[str, dict[str, bool | int | float | str | None]] = {
     "smoothgradcam++": {"samples": 4, "std": 0.3},
     "sscam": {"samples": 35, "std": 2.0, "noise": "mask"},
     "iscam": {"steps": 10},
+    "attention-rollout": {},
+    "legrad": {"pool": "own"},
+    "vit-reciprocam": {"window": "gaussian", "baseline": "zero"},
 }  # fmt: skip
 
 #: What a run takes without a list of methods.

@@ -103,7 +103,7 @@ def _homogeneous(given: Situation) -> str | None:
 
 def _scales(found: Capture, t: float) -> bool:
     with torch.no_grad():
-        logits = found.head(t * found.activations)
+        logits = found.read(t * found.activations)
     scores = logits.gather(1, found.targets[:, None])[:, 0]
     allowed = 1e-9 if scores.dtype is torch.float64 else 1e-4
     return bool((scores - t * found.scores).abs().max() <= allowed * found.scores.abs().max())

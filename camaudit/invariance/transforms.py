@@ -161,6 +161,10 @@ def rewired(
             cut = cut_at(given.model, given.layer, given.images[:1])
         except LayerError as error:
             raise NotApplicableError(f"the model cannot be rewired: {error}") from error
+        if cut.trunk.grid.prefix:
+            raise NotApplicableError(
+                "the model cannot be rewired: its head reads prefix tokens too"
+            )
         trunk, read = cut.trunk, cut.head
     back = Mixed(back) if isinstance(back, Tensor) else back
     return given.changed(model=Rewired(trunk, target, back, read).eval(), layer="target")

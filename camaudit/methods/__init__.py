@@ -23,6 +23,7 @@ from camaudit.methods import (
     shapley,
     smooth,
     smoothed,
+    transformer,
 )
 from camaudit.methods.base import METHODS, MethodInfo, method_names
 from camaudit.methods.calls import (
@@ -67,4 +68,5 @@ __all__ = [
     "shapley",
     "smooth",
     "smoothed",
+    "transformer",
 ]

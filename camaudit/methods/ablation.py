@@ -59,7 +59,7 @@ def _linear_drops(capture: Capture) -> Tensor | None:
 def _flat_head(capture: Capture) -> FirstLinear | None:
     if capture.head != capture.divided.read or not hasattr(capture.divided, "modules"):
         return None
-    if not bool(torch.isfinite(capture.activations).all()):
+    if capture.rest is not None or not bool(torch.isfinite(capture.activations).all()):
         return None
     return first_linear(capture.divided, capture.head, capture.activations, capture.logits)
 
@@ -76,6 +76,6 @@ def _row_drops(capture: Capture, row: int, flat: FirstLinear | None) -> Tensor:
         else:
             ablated = A.repeat(len(chunk), 1, 1, 1)
             ablated[torch.arange(len(chunk), device=A.device), chunk] = 0
-            logits = capture.head(ablated)
+            logits = capture.read(ablated, row)
         drops[chunk] = capture.scores[row] - capture.score(logits, row)
     return drops

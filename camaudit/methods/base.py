@@ -29,6 +29,7 @@ Family = Literal[
     "gradient",
     "augmentation",
     "decomposition",
+    "attention",
     "perturbation",
     "multi-layer",
     "foreign",
@@ -45,7 +46,8 @@ class MethodInfo:
     `model` passes start at the image, `head` passes at the target layer. `many_passes` marks a
     method whose model passes grow with the channels or with a number of samples: an audit limits
     the images that it takes. `fixed` marks maps that were made before: they are taken image by
-    image, and there are none of another model or of a changed image.
+    image, and there are none of another model or of a changed image. `tokens` marks a method of
+    transformers, which is not applicable to a layer of maps.
     """
 
     paper: str
@@ -57,6 +59,7 @@ class MethodInfo:
     seeded: bool = False
     many_passes: bool = False
     fixed: bool = False
+    tokens: bool = False
 
 
 Function = TypeVar("Function", bound=Callable[..., Tensor])
@@ -84,9 +87,10 @@ def method(name: str, info: MethodInfo) -> Callable[[Function], Function]:
     return register
 
 
-def method_names() -> list[str]:
-    """Every registered name, family by family, controls last."""
-    return sorted(METHODS, key=lambda name: FAMILIES.index(METHODS[name].info.family))
+def method_names(*, tokens: bool = True) -> list[str]:
+    """Every registered name, family by family, controls last; without `tokens` those for maps."""
+    names = [name for name in METHODS if tokens or not METHODS[name].info.tokens]
+    return sorted(names, key=lambda name: FAMILIES.index(METHODS[name].info.family))
 
 
 def weighted_sum(weights: Tensor, A: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from camaudit.methods.base import MethodInfo, method
 from camaudit.methods.options import one_of
 from camaudit.methods.rows import each_row
 
-__all__ = ["reciprocam", "reciprocam_gaussian"]
+__all__ = ["Baseline", "reciprocal_maps", "reciprocam", "reciprocam_gaussian"]
 
 Baseline = Literal["zero", "none"]
 
@@ -40,7 +40,7 @@ def reciprocam(capture: Capture, *, baseline: Baseline = "zero") -> Tensor:
 
     Raises :class:`UsageError` for another baseline.
     """
-    return _reciprocal(capture, baseline, beside=0.0)
+    return reciprocal_maps(capture, baseline, beside=0.0)
 
 
 @method(
@@ -59,10 +59,14 @@ def reciprocam_gaussian(capture: Capture, *, baseline: Baseline = "zero") -> Ten
     Byun & Lee 2022 (Recipro-CAM): `g = [[1,2,1],[2,4,2],[1,2,1]]/4`, cut at the borders; returns
     N×h×w. `baseline` as in :func:`reciprocam`.
     """
-    return _reciprocal(capture, baseline, beside=0.5)
+    return reciprocal_maps(capture, baseline, beside=0.5)
 
 
-def _reciprocal(capture: Capture, baseline: Baseline, *, beside: float) -> Tensor:
+def reciprocal_maps(capture: Capture, baseline: Baseline, *, beside: float) -> Tensor:
+    """The maps (N×h×w) of a filter of height 1 with `beside` at a cell's four neighbours.
+
+    Raises :class:`UsageError` for another baseline.
+    """
     one_of("baseline", baseline, get_args(Baseline))
 
     def one(row: int) -> Tensor:
@@ -81,7 +85,7 @@ def _cell_scores(capture: Capture, row: int, beside: float, *, subtract: bool) -
         kept = down[cells // w][:, :, None] * across[cells % w][:, None, :]
         kept = torch.cat([kept, torch.zeros_like(kept[:1])])  # nothing at all comes last
         features = A * kept[:, None]
-        scored = capture.score(capture.head(features), row)
+        scored = capture.score(capture.read(features, row), row)
         if subtract:
             # equal rows of one product may differ in their last bits: none has exactly 0 of it
             any_left = (features[:-1] != 0).flatten(1).any(dim=1)

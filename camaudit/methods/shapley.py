@@ -51,7 +51,7 @@ def _hessian_times_activations(capture: Capture) -> Tensor:
     # The fused kernels of attention have no second derivative; the plain one has.
     with torch.inference_mode(False), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         A = capture.activations.detach().clone().requires_grad_(True)
-        scores = capture.objective(capture.head(A), rows)
+        scores = capture.objective(capture.read(A), rows)
         (G,) = torch.autograd.grad(scores.sum(), A, create_graph=True)
         if not G.requires_grad:
             return torch.zeros_like(G)
@@ -95,7 +95,7 @@ def _contributions(capture: Capture) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False), torch.enable_grad():
         A = capture.activations.detach().clone().requires_grad_(True)
         with rescaled(modules, 2 * count):
-            logits = capture.head(torch.cat([A, torch.zeros_like(A)]))
+            logits = capture.read(torch.cat([A, torch.zeros_like(A)]))
         scores = capture.objective(logits[:count], rows)
         (multipliers,) = torch.autograd.grad(scores.sum(), A)
         reference = capture.objective(logits[count:], rows)

@@ -203,7 +203,7 @@ class Cascade:
     def _walk(
         self, batch: Batch, order: OrderName, seed: int, weights: Randomiser
     ) -> Iterator[_Step]:
-        original, memory = batch.original.activations, batch.memory
+        original, memory = self._output(batch), batch.memory
         activations, changed = original, False
         stops = {place: number for number, place in enumerate(self._stops(order), start=1)}
         for place in self._places(order):
@@ -231,12 +231,15 @@ class Cascade:
         self, batch: Batch, order: OrderName, seed: int, weights: Randomiser
     ) -> Iterator[State]:
         differs = [weights.randomise(layer, seed=seed) for layer in self.order.layers]
-        activations = batch.original.activations
+        activations = original = self._output(batch)
         if self.below:
-            original = batch.original.activations
             activations = self.suffix.run(batch.images, 0, batch.memory, original=original)
         step = _Step(order, 1, self.below == 0, any(differs), activations)
         yield self._captured(batch, seed, [step])[0]
+
+    def _output(self, batch: Batch) -> Tensor:
+        """What the target layer itself gave: the maps, or tokens with their prefix."""
+        return self.cut.grid.join(batch.original.activations, batch.original.rest)
 
     def _places(self, order: OrderName) -> Sequence[int]:
         places = range(len(self.order.layers))
@@ -277,6 +280,8 @@ def finite_capture(
 ) -> tuple[Capture | None, tuple[int, ...]]:
     """A capture of `images` with these `activations`, and the rows whose logits are not finite.
 
+    They are the layer's own output: maps, or tokens with their prefix.
+
     Methods never see such a row: the first that is finite stands in for it. The batch keeps its
     size, so that the other rows can equal those of another model bit for bit. There is no capture
     where no row is finite.
@@ -286,7 +291,9 @@ def finite_capture(
         return _scored(cut, images, activations, score), ()
     except DegenerateModelError:
         with torch.no_grad():
-            finite = torch.isfinite(cut.read(activations)).all(dim=1)
+            finite = torch.isfinite(cut.read(*cut.grid.split(activations, images.shape[-2:]))).all(
+                dim=1
+            )
     if not bool(finite.any()):
         return None, tuple(range(count))
     lost = (~finite).nonzero().flatten()
@@ -352,16 +359,16 @@ def _ended(layer: Layer, module: nn.Module, call: int) -> bool:
 
 
 class _KnownTrunk(Trunk):
-    """A trunk that knows the activations of one batch; other images run as ever."""
+    """A trunk that knows its output for one batch; other images run as ever."""
 
     def __init__(self, trunk: Trunk, images: Tensor, activations: Tensor) -> None:
-        super().__init__(trunk.model, trunk.site)
+        super().__init__(trunk.model, trunk.site, trunk.grid)
         self.mutates_images = trunk.mutates_images
         self._known = (images, activations)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def output(self, images: Tensor) -> Tensor:
         known, activations = self._known
-        return activations if images is known else super().forward(images)
+        return activations if images is known else super().output(images)
 
 
 class _Known(Cut):

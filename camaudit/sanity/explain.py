@@ -22,7 +22,7 @@ _TENSORS = ("images", "activations", "gradients", "logits", "targets", "scores")
 _READ: ContextVar[set[str] | None] = ContextVar("read", default=None)
 _PARTS = frozenset(
     {"images", "activations", "gradients", "logits", "targets", "scores", "head", "model"}
-    | {"linear_weight", "objective", "divided", "memo"}
+    | {"linear_weight", "objective", "divided", "memo", "rest"}
 )
 
 
@@ -107,8 +107,7 @@ class _Kept:
 
     def __init__(self, seen: Capture) -> None:
         tensors = [getattr(seen, name) for name in _TENSORS]
-        if seen.objective.against is not None:
-            tensors.append(seen.objective.against)
+        tensors += [t for t in (seen.objective.against, seen.rest) if t is not None]
         self._kept = [(tensor, tensor.detach().clone()) for tensor in tensors]
         self._versions = [_version(tensor) for tensor in tensors]
 

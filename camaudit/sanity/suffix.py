@@ -108,7 +108,7 @@ class Suffix:
 
     def _whole(self, images: Tensor) -> Tensor:
         with torch.no_grad():
-            activations: Tensor = self.trunk(images)
+            activations = self.trunk.output(images)
         return activations.detach()
 
     def _run(

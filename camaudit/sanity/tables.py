@@ -78,7 +78,7 @@ def data_randomisation(
     Where its logits are not finite the cells of an image are errors.
     """
     with torch.no_grad():
-        activations = cut.trunk(original.images).detach()
+        activations = cut.trunk.output(original.images).detach()
     twin, lost = finite_capture(cut, original.images, activations, original.objective)
     count, size = len(original), original.size if options.resolution == "image" else None
     before = explain_all(methods, original, seed=options.seed)

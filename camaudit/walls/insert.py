@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from camaudit.cut import Cut, Trunk, cut_at, stages_of
+from camaudit.cut import Cut, Trunk, cut_at, looked_at, part_after, stages_of
 from camaudit.errors import WallError
 from camaudit.probability import Link, link_of
 from camaudit.recent import Recent
 from camaudit.sites import find_site
+from camaudit.tokens import Grid
 from camaudit.walls.receptive import chain_of, reach
 from camaudit.walls.region import dead_cells, default_live_rows, describe
 from camaudit.walls.stages import inner_trunk, stage_of
+from camaudit.walls.tokens import HidingHead, LeftOut, droppable, kept_tokens
 from camaudit.walls.zone import DeadZone, scored_zone
 
 __all__ = [
+    "Plan",
     "Wall",
     "WalledModel",
     "insert_wall",
@@ -95,17 +99,48 @@ class WalledModel(nn.Module):
         return link_of(self.unwalled)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.read(self.trunk(images))
+        return self.read(*self.look(images))
 
-    def read(self, activations: Tensor) -> Tensor:
-        """Logits (M×C) of the target layer's activations (M×K×h×w), read through the wall."""
-        logits: Tensor = self.head(self.wall(activations))
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Activations (N×K×h×w), and the rest (N×p×K) of a token grid, None without prefix."""
+        return looked_at(self.trunk, images)
+
+    def read(self, activations: Tensor, rest: Tensor | None = None) -> Tensor:
+        """Logits (M×C) of the target layer's activations (M×K×h×w), read through the wall.
+
+        Of a token grid with prefix tokens `rest` (M×p×K) are those of each image.
+        """
+        live = self.wall(activations)
+        logits: Tensor = self.head(live) if rest is None else self.head(live, rest)
         return logits
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits (N×C); a split trunk computes only the live cells (the same values)."""
         live_only = getattr(self.trunk, "live_only", None)
-        return self.read(live_only(images)) if live_only else self(images)
+        return self.read(*looked_at(self.trunk, images, live_only)) if live_only else self(images)
+
+    def whole(self, images: Tensor) -> Tensor:
+        """:meth:`logits`; between its two parts every layer runs."""
+        return self.logits(images)
+
+    def after(self, block: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor]:
+        """Logits of the tokens that a block returns, see :func:`camaudit.cut.part_after`."""
+        return part_after(self.model, block, example, self.grid)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that is walled."""
+        return inner_trunk(self.trunk).model
+
+    @property
+    def grid(self) -> Grid:
+        """How the target layer lays out its cells."""
+        return getattr(getattr(self.trunk, "trunk", self.trunk), "grid", None) or Grid()
+
+    @property
+    def keep(self) -> Tensor:
+        """Tokens (p + h·w, boolean) that the head reads of a token grid."""
+        return kept_tokens(self.grid.prefix, ~self.zone.feature_dead)
 
     def at(self, layer: str, example: Tensor) -> nn.Module:
         """The same at a layer before the wall, see :func:`camaudit.walls.stages.stage_of`."""
@@ -152,18 +187,36 @@ def insert_wall(
     The pixel dead zone is proven by receptive fields where the layers form a chain, and is "none"
     otherwise (:func:`camaudit.walls.split.split_trunk` then gives one by construction).
     """
-    cut, wall = planned(model, layer, example, live_rows=live_rows, dead=dead, rescale=rescale)
-    live = wall.live.cpu()
+    plan = planned(model, layer, example, live_rows=live_rows, dead=dead, rescale=rescale)
+    cut, live = plan.cut, plan.wall.live.cpu()
     zone = receptive_field_zone(cut.trunk, example[:1], ~live)
-    description = {
-        "wall": "insert",
-        "layer": cut.layer,
-        "live": describe(live),
-        "rescale": wall.scale,
-    }
     return WalledModel(
-        cut.trunk, wall, cut.head, unwalled=cut, zone=zone, description=description
-    ).eval()
+        cut.trunk, plan.wall, plan.head, unwalled=cut, zone=zone,
+        description={"wall": "insert", **plan.description},
+    ).eval()  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A model cut at a layer, the wall right after it, and the head that reads what it lets in."""
+
+    cut: Cut
+    wall: Wall | LeftOut
+    head: nn.Module
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """Layer, live cells, scale, and what becomes of dead tokens, as plain JSON values."""
+        told = {
+            "layer": self.cut.layer,
+            "live": describe(self.wall.live.cpu()),
+            "rescale": self.wall.scale,
+        }
+        grid = self.cut.trunk.grid
+        if grid.layout != "tokens":
+            return told
+        after = "left out" if isinstance(self.wall, LeftOut) else "0 and hidden from attention"
+        return {**told, "prefix_tokens": grid.prefix, "dead_tokens": after}
 
 
 def planned(
@@ -174,17 +227,26 @@ def planned(
     live_rows: int | None,
     dead: Tensor | str | None,
     rescale: Rescale,
-) -> tuple[Cut, Wall]:
+) -> Plan:
     """The cut at `layer` and the wall right after it; parameters as for :func:`insert_wall`."""
     cut = cut_at(model, layer, example)
     with torch.no_grad():
-        activations = cut.trunk(example[:1])
+        activations, rest = cut.look(example[:1])
     h, w = int(activations.shape[2]), int(activations.shape[3])
     if live_rows is None and dead is None:
         live_rows = default_live_rows(h)
-    live = ~dead_cells((h, w), live_rows=live_rows, dead=dead)
-    scale = rescaling(cut, activations, live, rescale)
-    return cut, Wall(live.to(activations.device), scale=scale)
+    live = (~dead_cells((h, w), live_rows=live_rows, dead=dead)).to(activations.device)
+    noise = _noise(activations)
+    rests = None if rest is None else torch.cat([rest, rest])
+    grid = cut.trunk.grid
+    head: nn.Module = cut.head
+    if grid.layout == "tokens" and droppable(cut, noise, rests, live):
+        scale = live.numel() / int(live.sum()) if rescale == "always" else 1.0
+        return Plan(cut, LeftOut(live, scale=scale), head)
+    scale = rescaling(cut, noise, live, rescale, rests)
+    if grid.layout == "tokens":
+        head = HidingHead(head, kept_tokens(grid.prefix, live)).eval()
+    return Plan(cut, Wall(live, scale=scale), head)
 
 
 @contextmanager
@@ -226,28 +288,33 @@ def inserted_wall(
             handle.remove()
 
 
-def rescaling(cut: Cut, activations: Tensor, live: Tensor, rescale: Rescale) -> float:
+def rescaling(
+    cut: Cut, A: Tensor, live: Tensor, rescale: Rescale, rest: Tensor | None = None
+) -> float:
     """(all cells / live cells) where the head averages over cells, else 1.
 
-    The head is asked itself: it averages if masking and rescaling random maps gives the logits
-    that it gives for a map of the live cells alone. A head of fixed size (flatten → Linear), a
-    global maximum, and any head where this fails keep scale 1.
+    The head is asked itself: it averages if masking and rescaling random maps `A` (2×K×h×w) gives
+    the logits that it gives for a map of the live cells alone. A head of fixed size (flatten →
+    Linear), a global maximum, and any head where this fails keep scale 1.
     """
     scale = live.numel() / int(live.sum())
     if rescale != "auto":
         return scale if rescale == "always" else 1.0
-    generator = torch.Generator().manual_seed(0)
-    shape = (2, *activations.shape[1:])
-    A = torch.randn(shape, generator=generator, dtype=torch.float64).to(activations)
-    live = live.to(A.device)
     with torch.no_grad():
         try:
-            alone = cut.read(A[:, :, live][:, :, None, :])
+            alone = cut.read(A[:, :, live][:, :, None, :], rest)
         except (RuntimeError, ValueError, AssertionError):
             return 1.0
-        scaled = cut.read(Wall(live, scale=scale)(A))
+        scaled = cut.read(Wall(live, scale=scale)(A), rest)
     tolerance = 1e-3 * float((alone[0] - alone[1]).abs().max())  # of what the maps change
     return scale if float((scaled - alone).abs().max()) <= tolerance else 1.0
+
+
+def _noise(activations: Tensor) -> Tensor:
+    """Two images' random maps of the shape of these (1×K×h×w)."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, *activations.shape[1:])
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(activations)
 
 
 def receptive_field_zone(trunk: nn.Module, example: Tensor, feature_dead: Tensor) -> DeadZone:

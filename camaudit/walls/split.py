@@ -3,6 +3,7 @@
 Live cells are computed from the image cropped to their own pixels, dead cells from the whole
 image. The wall lets only live cells through, so a pixel outside the crop cannot reach the head,
 whatever the receptive fields are; yet the target layer still shows activity behind the wall.
+Tokens of a transformer are hidden from its attention instead (:mod:`camaudit.walls.tokens`).
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from camaudit.cut import Cut
+from camaudit.cut import Cut, Trunk
 from camaudit.errors import NotApplicableError, WallError
 from camaudit.passage import passage_to
+from camaudit.sites import settings_kept
 from camaudit.walls.insert import Rescale, WalledModel, planned
 from camaudit.walls.region import describe, rectangle
 from camaudit.walls.stages import BoxPassage, early_box, inner_trunk
+from camaudit.walls.tokens import TokenSplit, hides
 from camaudit.walls.zone import DeadZone, scored_zone
 
 __all__ = ["SplitTrunk", "split_trunk"]
@@ -88,8 +91,8 @@ class SplitTrunk(nn.Module):
         box, grid = early_box(early, example, crop)
         live = torch.zeros(grid, dtype=torch.bool, device=self.live.device)
         live[box] = True
-        target = inner_trunk(self).site
-        passage = passage_to(target, early, example[:1, :, crop[0], crop[1]])
+        target, part = inner_trunk(self), example[:1, :, crop[0], crop[1]]
+        passage = passage_to(target.site, early, part, grid=target.grid)
         return SplitTrunk(early.trunk, live, self.seen, (box, crop)), BoxPassage(self, passage, box)
 
     def _live_cells(self, images: Tensor) -> Tensor:
@@ -118,23 +121,44 @@ def split_trunk(
 
     Raises :class:`WallError` where no crop of the image gives exactly the live cells.
     """
-    cut, wall = planned(model, layer, example, live_rows=live_rows, dead=dead, rescale=rescale)
-    live = wall.live.cpu()
+    plan = planned(model, layer, example, live_rows=live_rows, dead=dead, rescale=rescale)
+    cut, live = plan.cut, plan.wall.live.cpu()
+    grid = cut.trunk.grid
+    masked = grid.layout == "tokens" and hides(cut.trunk, example[:1], plan.wall.live)
+    boxes = None if masked or grid.prefix else _boxes(cut.trunk, example[:1], live)
+    seen = _seen(live, example, boxes)
+    there = seen.to(plan.wall.live.device)
+    trunk: nn.Module
+    if masked or grid.prefix:
+        trunk = TokenSplit(cut.trunk, plan.wall.live, there, masked=masked)
+    else:
+        trunk = SplitTrunk(cut.trunk, plan.wall.live, there, boxes)
+    why = _why(live, boxes, masked=masked)
+    zone = DeadZone(~live, ~seen, scored_zone(~live, ~seen), "split trunk", why)
+    return WalledModel(
+        trunk, plan.wall, plan.head, unwalled=cut, zone=zone,
+        description={"wall": "split", **plan.description},
+    ).eval()  # fmt: skip
+
+
+def _boxes(trunk: Trunk, example: Tensor, live: Tensor) -> tuple[Box, Box] | None:
+    """The live cells and their crop; None where they are no rectangle.
+
+    Nor are there any where a layer of another layout takes images of one size alone, or where
+    the model would be another one after a crop.
+    """
     h, w = live.shape
     box = rectangle(live)
-    boxes = None if box is None else (box, _crop(cut.trunk, example[:1], box, (h, w)))
-    seen = _seen(live, example, boxes)
-    trunk = SplitTrunk(cut.trunk, wall.live, seen.to(wall.live.device), boxes)
-    zone = DeadZone(~live, ~seen, scored_zone(~live, ~seen), "split trunk", _why(live, boxes))
-    description = {
-        "wall": "split",
-        "layer": cut.layer,
-        "live": describe(live),
-        "rescale": wall.scale,
-    }
-    return WalledModel(
-        trunk, wall, cut.head, unwalled=cut, zone=zone, description=description
-    ).eval()
+    if box is None:
+        return None
+    if trunk.grid.layout == "maps":
+        return box, _crop(trunk, example, box, (h, w))
+    with settings_kept(trunk.model) as changed:
+        try:
+            crop = _crop(trunk, example, box, (h, w))
+        except WallError:
+            return None
+    return None if changed else (box, crop)
 
 
 def _seen(live: Tensor, example: Tensor, boxes: tuple[Box, Box] | None) -> Tensor:
@@ -196,9 +220,11 @@ def _cells(trunk: nn.Module, crop: Tensor) -> tuple[int, int]:
     return int(h), int(w)
 
 
-def _why(live: Tensor, boxes: tuple[Box, Box] | None) -> str:
+def _why(live: Tensor, boxes: tuple[Box, Box] | None, *, masked: bool) -> str:
     if boxes is None:
         source = "with every other pixel set to the mean colour"
+        if masked:
+            source += ", where no attention gives weight to a dead token"
     else:
         rows, columns = boxes[1]
         source = (

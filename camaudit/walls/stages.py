@@ -101,7 +101,7 @@ def stage_of(walled: WalledModel, layer: str, example: Tensor) -> nn.Module:
     early = cut_at(trunk.model, site.label, example)
     ends: tuple[nn.Module, nn.Module]
     if walled.trunk is trunk:
-        ends = early.trunk, passage_to(trunk.site, early, example)
+        ends = early.trunk, passage_to(trunk.site, early, example, grid=trunk.grid)
     else:
         ends = walled.trunk.before(early, example)  # type: ignore[operator]
     return Stage(walled, *ends, site=site).eval()

@@ -206,16 +206,18 @@ def test_smoothing_reaches_the_library() -> None:
 
 
 def test_tokens_become_maps_by_reshape_transform() -> None:
-    """Without it the message says what the layer gives, and what to do."""
+    """It is ours where none is given; without a grid the message says what the layer gives."""
     model = networks.settle(Tokens())
     images, targets = networks.images(2), torch.tensor([0, 1])
+    own = load("pytorch_grad_cam:GradCAM")(model, "tokens", images, targets)
     with pytest.raises(
-        MethodError, match=r"'tokens' gives a tensor of shape \(2, 64, 4\); give re"
+        MethodError, match=r"'tokens' gives a tensor of shape \(2, 37, 4\); give re"
     ):
-        load("pytorch_grad_cam:GradCAM")(model, "tokens", images, targets)
+        load("pytorch_grad_cam:GradCAM")(networks.settle(Tokens(37)), "tokens", images, targets)
     spec = "pytorch_grad_cam:GradCAM(reshape_transform=tests.adapters.functions:grid)"
     explain = load(spec)
     maps = explain(model, "tokens", images, targets)
+    torch.testing.assert_close(own, maps)
     expected = registered("gradcam")(model, "conv", images, targets)
     torch.testing.assert_close(
         maps, minmax(upsample(minmax(expected), (16, 16))), atol=1e-4, rtol=1e-3
@@ -224,16 +226,17 @@ def test_tokens_become_maps_by_reshape_transform() -> None:
 
 
 class Tokens(nn.Module):
-    """A convolution whose maps go on as tokens (N×T×C)."""
+    """A convolution whose maps go on as tokens (N×T×C), the first `count` of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int | None = None) -> None:
         super().__init__()
+        self.count = count
         self.conv = nn.Conv2d(3, 4, 3, stride=2, padding=1)
         self.tokens = nn.Identity()
         self.head = nn.Linear(4, 5)
 
     def forward(self, images: Tensor) -> Tensor:
-        tokens = self.tokens(self.conv(images).flatten(2).transpose(1, 2))
+        tokens = self.tokens(self.conv(images).flatten(2).transpose(1, 2)[:, : self.count])
         found: Tensor = self.head(tokens.mean(dim=1))
         return found
 

@@ -223,7 +223,7 @@ from torchvision.models.vision_transformer import VisionTransformer
 def build():
     torch.manual_seed(0)
     model = VisionTransformer(
-        image_size=64, patch_size=16, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32,
+        image_size=64, patch_size=16, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=32,
         num_classes=7,
     )
     nn.init.normal_(model.heads.head.weight)  # torchvision starts it at 0
@@ -241,7 +241,7 @@ def test_a_vision_transformer_runs_the_table_that_applies_to_it(
     )  # fmt: skip
     outcome = run_audit(asked)
     assert not outcome.failed
-    assert outcome.results.provenance.subject["layer"] == "conv_proj"
+    assert outcome.results.provenance.subject["layer"] == "encoder.layers.encoder_layer_0"
     (table,) = outcome.results.protocol["tables"]
     drops = {row["method"]: row["mean"]["n"] for row in table["measured"]
              if row["metric"] == "average-drop"}  # fmt: skip

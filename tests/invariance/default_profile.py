@@ -28,7 +28,7 @@ from camaudit.methods import method_call, method_names
 def alarms(seed: int) -> dict[str, Any]:
     """What the default profile with this seed says of one method."""
     torch.set_num_threads(1)
-    names = method_names()
+    names = method_names(tokens=False)
     call = method_call(names[seed % len(names)])
     tested = Tested(
         name=call.label, explain=Registered(light(call), seed=seed), claims=call.name,

@@ -130,7 +130,9 @@ def counted(name: str, examples: int, number: int = 0) -> dict[str, Any]:
     """Put `examples` examples of the property `name`, drawn from the seed `number`."""
     info, function = PROPERTIES[name].info, PROPERTIES[name].function
     shared = None if function.__module__ in WATCHING else Cuts(SHARED_MODELS, cut=_quick_cut)
-    trials = {method: Trial(name, _explainer(method, shared)) for method in method_names()}
+    trials = {
+        method: Trial(name, _explainer(method, shared)) for method in method_names(tokens=False)
+    }
     quotas = _quotas(examples, without={*info.violated, *NEVER.get(name, ())})
     count = Count(name, quotas, trials)
 
@@ -152,7 +154,9 @@ def counted(name: str, examples: int, number: int = 0) -> dict[str, Any]:
 
 def _quotas(examples: int, *, without: set[str]) -> dict[str, int]:
     """How many examples each method is asked for: `examples` in all, of those not `without`."""
-    shares = {method: COSTLY_SHARE if _costly(method) else 1.0 for method in method_names()}
+    shares = {
+        method: COSTLY_SHARE if _costly(method) else 1.0 for method in method_names(tokens=False)
+    }
     total = sum(share for method, share in shares.items() if method not in without)
     return {m: math.ceil(MARGIN * examples * share / total) for m, share in shares.items()}
 

@@ -18,7 +18,7 @@ from camaudit.methods.base import FAMILIES, MethodInfo
 from camaudit.walls import insert_wall
 from tests.methods.drawn import network
 
-NAMES = method_names()
+NAMES = method_names(tokens=False)  # tests/models/test_transformers.py has the others
 POOLED = pytest.mark.parametrize("name", NAMES)
 READS_GRADIENTS = {name for name in NAMES if METHODS[name].info.needs_gradients}
 COUNT_CHANNELS = {

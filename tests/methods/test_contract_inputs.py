@@ -19,7 +19,7 @@ from camaudit.walls import insert_wall
 from tests.methods.drawn import network
 from tests.methods.test_contract import cheap, make
 
-NAMES = method_names()
+NAMES = method_names(tokens=False)
 EVERY = pytest.mark.parametrize("name", NAMES)
 IGNORES_SCORE = {name for name in NAMES if METHODS[name].info.family == "control"} | {
     "eigencam", "kpcacam", "fem", "lafam",

@@ -2,7 +2,8 @@
 
 The layer is found, everything passes through it, a split wall's dead zone is verified by
 perturbation, the methods run, HiResCAM is exactly 0 behind the wall, and the model is left as it
-was. Of every family the smallest variant that shows its shape is taken.
+was. Of every family the smallest variant that shows its shape is taken; more of transformers, and
+of what is particular to them, is in :mod:`tests.models.test_transformers`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from camaudit.capture import capture
-from camaudit.cut import default_layer
+from camaudit.cut import cut_at, default_layer
 from camaudit.errors import LayerError
 from camaudit.maps import upsample
 from camaudit.methods import compute
@@ -42,7 +43,13 @@ FAMILIES = [
     ("torchvision:shufflenet_v2_x0_5", 64, "conv5"),
     ("torchvision:efficientnet_b0", 48, "features"),
     ("torchvision:regnet_y_400mf", 48, "trunk_output"),
-    ("timm:test_vit", 160, None),  # tokens, no map behind the patches
+    ("timm:test_vit", 160, "blocks.3"),
+    ("timm:vit_medium_patch16_gap_240(img_size=64, depth=3, embed_dim=32, num_heads=2)", 64,
+     "norm"),
+    ("timm:deit_tiny_distilled_patch16_224(img_size=64, depth=4, embed_dim=32, num_heads=2)", 64,
+     "blocks.1"),
+    ("timm:swin_tiny_patch4_window7_224(img_size=112, embed_dim=12, depths=1+1+2, num_heads=1+2+2)",
+     112, "norm"),
     ("timm:resnet10t", 48, "layer4"),
     ("timm:test_resnet", 64, "layer4"),
     ("timm:mobilenetv3_small_050", 64, "blocks"),
@@ -62,7 +69,7 @@ FAMILIES = [
     ("timm:semnasnet_050", 48, "bn2"),
     ("timm:inception_next_atto", 64, "stages"),
     ("timm:rexnet_100", 48, "features"),
-    ("timm:test_mambaout", 64, "stages.3.downsample.conv"),
+    ("timm:test_mambaout", 64, "stages"),
 ]  # fmt: skip
 
 
@@ -89,9 +96,7 @@ def behind(walled: WalledModel, method: str, seen: Any) -> tuple[Tensor, Tensor]
     return maps.sum(dim=(1, 2)), maps[:, walled.zone.scored].sum(dim=1)
 
 
-@pytest.mark.parametrize(
-    ("spec", "size", "layer"), [case for case in FAMILIES if case[2]], ids=lambda v: str(v)
-)
+@pytest.mark.parametrize(("spec", "size", "layer"), FAMILIES, ids=lambda v: str(v))
 def test_a_family_keeps_the_contract(spec: str, size: int, layer: str) -> None:
     started = time.process_time()
     model = built(spec)
@@ -116,26 +121,26 @@ def test_a_family_keeps_the_contract(spec: str, size: int, layer: str) -> None:
     assert time.process_time() - started < SECONDS
 
 
-@pytest.mark.parametrize("spec", [case[0] for case in FAMILIES if not case[2]])
-def test_a_family_without_maps_is_cut_at_its_patches(spec: str) -> None:
-    """A transformer's last map is what its patches are made of: tokens are no map here."""
-    model = built(spec)
-    assert default_layer(model, torch.zeros(1, 3, 160, 160)).startswith("patch_embed")
-
-
 def test_a_network_without_any_map_is_refused() -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 4)).eval()
     with pytest.raises(LayerError, match="no layer of the model gives an N×K×h×w map"):
         default_layer(flat, torch.zeros(1, 3, 8, 8))
 
 
-def test_channels_last_is_no_map_of_an_audit() -> None:
+def test_channels_last_are_maps_too() -> None:
     model = settle(load_model("timm:test_mambaout(num_classes=5)").model)
-    with pytest.raises(LayerError, match="channels last; expected N×K×h×w"):
-        split_trunk(model, "stages", torch.zeros(1, 3, 64, 64))
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    cut = cut_at(model, "stages", x[:1])
+    assert cut.grid.layout == "channels last"
+    output = cut.trunk.output(x)
+    A, rest = cut.look(x)
+    assert rest is None
+    assert A.shape[1] == output.shape[3] > A.shape[2] == A.shape[3] == output.shape[1]
+    assert torch.equal(A.permute(0, 2, 3, 1), output)
 
 
 def test_there_are_enough_families_and_the_page_points_here() -> None:
-    assert len([case for case in FAMILIES if case[2]]) >= 25
+    assert len(FAMILIES) >= 25
+    assert sum("vit" in spec or "deit" in spec or "swin" in spec for spec, _, _ in FAMILIES) >= 3
     page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
     assert "tests/models/test_architectures.py" in page

@@ -296,16 +296,19 @@ EXPECTATIONS: tuple[Expectation, ...] = (
 #: Our methods that none of the three libraries has.
 OURS_ALONE = frozenset(
     {
+        "attention-rollout",
         "augmentedgradcam++",
         "groupcam",
         "gscorecam",
         "lafam",
+        "legrad",
         "opticam",
         "polycam",
         "reciprocam",
         "reciprocam-gaussian",
         "rise",
         "scorecam++",
+        "vit-reciprocam",
     }
 )
 
@@ -320,6 +323,6 @@ THEIRS_ALONE: dict[str, dict[str, str]] = {
         "GuidedBackpropReLUModel": "a gradient at the image, no map of a layer",
         "SESS": "a wrapper that crops and rescales the image for another method",
     },
-    "torchcam": {"LeGrad": "reads the attention of transformers"},
+    "torchcam": {"LeGrad": "of transformers, beside ours in tests/models/test_token_methods.py"},
     "captum": {"GuidedGradCam": "a gradient at the image, times GradCAM"},
 }
