@@ -22,9 +22,11 @@ from camaudit.commands.fetch import fetch
 from camaudit.commands.gate import gate
 from camaudit.commands.init import init
 from camaudit.commands.options import reader_may_leave
+from camaudit.commands.report import report
 from camaudit.commands.run import run
 from camaudit.commands.runs import runs
 from camaudit.commands.schema import schema
+from camaudit.commands.serve import serve
 from camaudit.commands.stack_gen import stack_gen
 from camaudit.commands.stack_mix import stack_mix, verify
 from camaudit.commands.theory import theory
@@ -68,7 +70,7 @@ def data() -> None:
 
 for _command in (stack_mix, stack_gen, verify, export, fetch):
     data.add_command(_command)
-for _command in (run, runs, gate, diff, init, schema, theory, train):
+for _command in (run, runs, report, serve, gate, diff, init, schema, theory, train):
     cli.add_command(_command)
 
 

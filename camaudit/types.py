@@ -219,6 +219,12 @@ class Results:
     gate: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
 
+    def _repr_html_(self) -> str:
+        """The verdict and a table, as a notebook shows them."""
+        from camaudit.report.notebook import results_block
+
+        return results_block(self)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of results.json (enums as their values, undefined as null)."""
         provenance = asdict(self.provenance)

@@ -16,7 +16,7 @@ PACKAGE = Path(camaudit.__file__).parent
 #: Layer → the layers of ours that it may import. "capture" stands for cutting and capturing.
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "types": set(),
+    "types": {"report.notebook"},  # only when a notebook shows results
     "files": {"errors"},
     "pictures": {"errors"},
     "redaction": set(),
@@ -72,7 +72,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "audit": {
         "", "errors", "types", "maps", "sites", "cut", "capture", "engine", "methods", "walls",
-        "metrics", "data", "models", "report.gallery", "report.names", "report.sanity_pictures",
+        "metrics", "data", "models", "report.gallery", "report.keeping", "report.names",
+        "report.sanity_pictures",
         "initialisation", "theory", "training.trained", "sanity", "invariance", "gates",
         "evaluation",
         "importing", "adapters", "objective", "probability", "redaction", "spelling", "store",

@@ -71,6 +71,7 @@ def test_a_run_writes_results_that_fit_the_schema_and_a_report(
     assert "Top-1" in out
     assert (tmp_path / "out" / "report.html").read_text().startswith("<!doctype html>")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "maps",
         STORE_NAME,
         "report.html",
         "results.json",

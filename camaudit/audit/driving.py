@@ -67,6 +67,7 @@ def drive(executor: Executor, jobs: Iterator[Job]) -> None:
             job = running.pop(answer.lane)
             free.append(answer.lane)
             if answer.lost is None:
+                job.losses = 0  # it gets on
                 advance(job, answer.value)
             else:
                 lost.append(job.again(answer.lost))

@@ -14,6 +14,7 @@ from camaudit.audit.batches import batch_tensor
 from camaudit.audit.driving import Job, Steps, drive
 from camaudit.audit.executors import Call, Executor, Serial
 from camaudit.audit.images import AuditImages
+from camaudit.audit.keeping import Keeper
 from camaudit.audit.ledger import CHECK, Ledger
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import WalledSubject
@@ -25,6 +26,7 @@ from camaudit.data.stack_mix import StackImage
 from camaudit.errors import UsageError
 from camaudit.maps import upsample
 from camaudit.methods import method_call
+from camaudit.report.keeping import MapsWriter
 from camaudit.types import DeadZoneFigures, Record, Status
 
 __all__ = ["CHECK", "GALLERY_IMAGES", "Loop", "Progress", "Shown", "Silent"]
@@ -90,9 +92,10 @@ class Loop:
 
     `objects` names the annotated objects of each image, where the settings ask for labels; `left`
     is :attr:`camaudit.audit.foreign.Foreign.left`. With a `ledger` what was found before is taken
-    from there, and everything new is kept in it at once. After :meth:`run`: `records` (method by
-    method, images in order, their targets in order), `top1` (class with and without the wall, None
-    where unknown) and `shown` (the first images' maps).
+    from there, and everything new is kept in it at once. `writer` gets the maps of as many images
+    as it asks for, in their order. After :meth:`run`: `records` (method by method, images in order,
+    their targets in order), `top1` (class with and without the wall, None where unknown) and
+    `shown` (the first images' maps).
 
     Raises :class:`UsageError` for targets that the model or the images do not have.
     """
@@ -108,6 +111,7 @@ class Loop:
         objects: Sequence[tuple[str, ...]] = (),
         left: dict[str, list[str]] | None = None,
         ledger: Ledger | None = None,
+        writer: MapsWriter | None = None,
     ) -> None:
         self.settings = settings
         self.subject = subject
@@ -127,8 +131,10 @@ class Loop:
         self._check_fixed(most)
         self.records: list[Record] = []
         self.shown: dict[tuple[int, int], Shown] = {}
+        self.keeper = Keeper(writer, self.images, subject.walled.zone)
         self._worker = Worker(settings, subject, self.forwards, left=self.left)
         self._aside: list[_Work] = []
+        self._handed = 0
         self._decided: dict[int, Decided] = {}
         self._entries: dict[tuple[str, int], list[Entry]] = {}
 
@@ -201,6 +207,7 @@ class Loop:
         self._decided.update(enumerate(found, batch.start))
         for method in self.methods:
             yield from self._method(batch, method)
+        self._hand_on()
 
     def _method(self, batch: Batch, method: str) -> Steps:
         self.progress.stage(f"{method}, images from {batch.start + 1} of {len(self.images)}")
@@ -240,13 +247,34 @@ class Loop:
             known = self.ledger.entries(work.method, work.places, self._decided)
         if len(known) < len(work.places):
             yield from self._scored(work)
-            return
-        for place, entries in known.items():
-            self._take(work.method, place, entries)
+        else:
+            for place, entries in known.items():
+                self._take(work.method, place, entries)
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        """Hand on the maps of the images that are complete, up to the first that is not."""
+        while self._handed < self.keeper.most and self._complete(self._handed):
+            place = self._handed
+            for method in self.methods:
+                entries = self._entries.get((method, place), [])
+                for chosen, entry in zip(self._decided[place].chosen, entries, strict=False):
+                    self.keeper.map(place, chosen.target.index, method, entry.map)
+                if place >= GALLERY_IMAGES and entries:
+                    bare = [replace(entry, map=None) for entry in entries]
+                    self._entries[method, place] = bare
+            self.keeper.written(place, place + 1, several=self.several)
+            self._handed += 1
+
+    def _complete(self, place: int) -> bool:
+        """Whether all that there will be of an image is there."""
+        wanted = [method for method in self.methods if place < self._limit(method)]
+        known = place in self._decided
+        return known and all((method, place) in self._entries for method in wanted)
 
     def _take(self, method: str, place: int, entries: list[Entry]) -> None:
         """Hold what is wanted of a method's entries on an image."""
-        if place >= GALLERY_IMAGES:  # not wanted for the report
+        if place >= max(GALLERY_IMAGES, self.keeper.most):  # not wanted for the report
             entries = [replace(entry, map=None) for entry in entries]
         self._entries[method, place] = entries
         self.progress.advance(self._unit(method))

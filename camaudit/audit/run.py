@@ -15,6 +15,7 @@ from camaudit.audit.evaluating import MetricFindings, audit_metrics, labelled, o
 from camaudit.audit.foreign import Foreign, foreign_methods
 from camaudit.audit.images import AuditImages, audit_images, data_size, open_data
 from camaudit.audit.invariance import InvarianceFindings, audit_invariance, foreign_explainers
+from camaudit.audit.keeping import shown_caption, shown_title
 from camaudit.audit.live import Live, tensor_images
 from camaudit.audit.loop import Loop, Progress, Silent
 from camaudit.audit.placing import Place, placed
@@ -33,7 +34,6 @@ from camaudit.audit.subject import Subject, WalledSubject, build_subject, load_s
 from camaudit.audit.summary import summarise, summarise_data
 from camaudit.audit.two_classes import two_class_figures
 from camaudit.audit.verifying import verified_zone
-from camaudit.data.stack_mix import StackImage
 from camaudit.errors import UsageError
 from camaudit.evaluation.protocols import protocol
 from camaudit.evaluation.tables import protocol_tables
@@ -41,18 +41,13 @@ from camaudit.methods import method_call, select
 from camaudit.metrics.catalogue import METRICS
 from camaudit.metrics.statistics import LEVEL, MINIMUM, RESAMPLES
 from camaudit.report.gallery import GalleryImage
+from camaudit.report.keeping import MapsWriter
 from camaudit.report.sanity_pictures import SanityPicture
 from camaudit.types import Provenance, Results, Status
 from camaudit.walls import DeadZone
 
 __all__ = ["Outcome", "run_audit"]
 
-_PAIRINGS = {
-    "two-images": "two photographs of a class, stacked at the wall",
-    "two-crops": "two crops of one photograph, stacked at the wall",
-    "two-classes": "photographs of two classes, stacked at the wall",
-    "single": "as it is",
-}
 _BOOTSTRAP = {
     "method": "percentile",
     "resamples": RESAMPLES,
@@ -75,6 +70,10 @@ class Outcome:
     sanity: SanityFindings | None = None
     invariance: InvarianceFindings | None = None
     mended: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """The results as a notebook shows them."""
+        return self.results._repr_html_()
 
     @property
     def pictures(self) -> list[SanityPicture]:
@@ -115,13 +114,15 @@ def run_audit(
     records: Path | None = None,
     fresh: bool = False,
     place: Place | None = None,
+    writer: MapsWriter | None = None,
 ) -> Outcome:
     """Audit what `settings` describe: every method on every image, walled and unwalled.
 
     Without the check "dead-zone" no wall is built, and the other checks alone are run.
     `counterexamples` is the folder where the invariance check keeps what it found, to try it first
     the next time; None keeps nothing. `live` holds the model, and images and explainers if it has
-    any, in place of what the settings name.
+    any, in place of what the settings name. `writer` gets the maps that a report shows, as they
+    come.
     `records` is the folder where what the check dead-zone finds is kept, cell by cell; what is
     there already is taken from it unless the run is to be `fresh`, and results are the same but
     for timings. A model that is `live` is computed every time. `place` says where the work of that
@@ -142,8 +143,9 @@ def run_audit(
         kept = Recorded(records, settings, fresh=fresh)
     with foreign_methods(foreign) as known, kept or nullcontext():
         return _audited(
-            settings, known, progress or Silent(), counterexamples, live, kept, place or Place()
-        )
+            settings, known, progress or Silent(), counterexamples, live, kept, place or Place(),
+            writer,
+        )  # fmt: skip
 
 
 def _audited(
@@ -154,6 +156,7 @@ def _audited(
     live: Live | None,
     kept: Recorded | None,
     place: Place,
+    writer: MapsWriter | None,
 ) -> Outcome:
     clock = Clock()
     registered = _selected(settings)
@@ -193,7 +196,7 @@ def _audited(
         with clock.measure("scoring"):
             found.loop = Loop(
                 settings, subject, images, methods, progress, objects=objects, left=foreign.left,
-                ledger=ledger,
+                ledger=ledger, writer=writer,
             )  # fmt: skip
             with placed(place, settings, subject, images.images[0]) as executor:
                 found.loop.run(executor)
@@ -206,6 +209,9 @@ def _audited(
     if settings.sanity_checks:
         with clock.measure("sanity"):
             found.sanity = audit_sanity(settings, subject, images.images, methods, progress)
+        if writer is not None:
+            for picture in found.sanity.pictures:
+                writer.picture(picture)
     if INVARIANCE in settings.checks:
         with clock.measure("invariance"):
             found.invariance = audit_invariance(
@@ -250,6 +256,7 @@ def _outcome(found: _Found) -> Outcome:
         "images_sha256": images_sha256(list(images.images)),
     }
     used: dict[str, Any] = {"methods": found.methods, "bootstrap": _BOOTSTRAP}
+    used["papers"] = {name: _paper(name) for name in found.methods}
     if found.foreign.specs:
         used["foreign"] = found.foreign.to_dict()
     if found.loop is not None:
@@ -298,6 +305,12 @@ def _outcome(found: _Found) -> Outcome:
     results = replace(results, warnings=[*warnings, *_skipped(images)], timing=timing)
     gallery = [] if found.loop is None or found.zone is None else _gallery(found.loop, found.zone)
     return Outcome(publishable(results), gallery, found.metrics, found.sanity, found.invariance)
+
+
+def _paper(method: str) -> dict[str, str]:
+    """Where a method comes from, in the words of the registry."""
+    info = method_call(method).info
+    return {name: getattr(info, name) for name in ("paper", "equation", "formula", "family")}
 
 
 def _protocol(found: _Found, name: str) -> dict[str, Any]:
@@ -372,12 +385,11 @@ def _gallery(loop: Loop, zone: DeadZone) -> list[GalleryImage]:
     shown = []
     for one in loop.shown.values():
         image, target = loop.images[one.place], one.target
-        sources = " above ".join(dict.fromkeys(source.id for source in image.sources))
         shown.append(
             GalleryImage(
                 id=image.id,
-                title=_title(image),
-                caption=f"{sources} ({_PAIRINGS[image.pairing]})",
+                title=shown_title(image),
+                caption=shown_caption(image),
                 pixels=image.pixels,
                 dead=zone.pixel_dead.numpy(),
                 scored=zone.scored.numpy(),
@@ -386,9 +398,3 @@ def _gallery(loop: Loop, zone: DeadZone) -> list[GalleryImage]:
             )
         )
     return shown
-
-
-def _title(image: StackImage) -> str:
-    """The image's class or classes, else its id."""
-    names = [name for name in (image.label_name, image.unseen_label_name) if name]
-    return " above ".join(names) or image.id

@@ -6,14 +6,15 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from camaudit.spelling import listed
 
-__all__ = ["UNSAFE_PICKLE", "bytes_of", "explainers", "names", "reader_may_leave"]
+__all__ = ["UNSAFE_PICKLE", "bytes_of", "explainers", "names", "pages_written", "reader_may_leave"]
 
 
 UNSAFE_PICKLE = click.option(
@@ -47,6 +48,13 @@ def bytes_of(_context: click.Context, _option: Any, value: str | None) -> int | 
     if found is None:
         raise click.BadParameter(f"expected a size such as 600M or 2G; got {value!r}")
     return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
+
+
+def pages_written(written: Sequence[Path]) -> list[str]:
+    """What is said of the pages beside a report that is too large for one file."""
+    if not written:
+        return []
+    return [f"wrote {len(written)} pages of images in {written[0].parent}: keep them together"]
 
 
 @contextlib.contextmanager

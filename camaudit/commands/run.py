@@ -16,6 +16,7 @@ from camaudit.commands.options import (
     bytes_of,
     explainers,
     names,
+    pages_written,
     reader_may_leave,
 )
 from camaudit.errors import AuditError
@@ -376,11 +377,20 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
     "Default: one is started on this machine.",
 )
 @click.option(
+    "--report-images",
+    type=click.IntRange(min=0),
+    default=12,
+    show_default=True,
+    metavar="N",
+    help="Images whose maps are kept, in maps in the output folder, for the report's explorer and "
+    "for camaudit report and serve.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print results.json on stdout instead of the table."
 )
 def run(
     out: Path | None, as_json: bool, resume: bool, counterexamples: Path | None, executor: Any,
-    workers: int | None, address: str | None, **options: Any,
+    workers: int | None, address: str | None, report_images: int, **options: Any,
 ) -> int:  # fmt: skip
     """Measure how much of each method's map lies where the model provably cannot see.
 
@@ -398,8 +408,9 @@ def run(
     from camaudit.audit.run import run_audit
     from camaudit.audit.settings import settings_with_protocol
     from camaudit.console import ConsoleProgress, print_table
-    from camaudit.report.html import render
-    from camaudit.report.writing import check_writable, write_run
+    from camaudit.report.keeping import keeping
+    from camaudit.report.pages import report_files
+    from camaudit.report.writing import check_writable, write_pages
 
     settings = settings_with_protocol(**options)
     place = Place(executor, workers, address)
@@ -408,17 +419,22 @@ def run(
     keep_freed_memory()
     messages = Console(stderr=True)
     # what the user's model prints must not end up in the table or in the JSON
-    with ConsoleProgress(messages) as progress, contextlib.redirect_stdout(sys.stderr):
+    with (
+        ConsoleProgress(messages) as progress,
+        contextlib.redirect_stdout(sys.stderr),
+        keeping(folder, report_images) as writer,
+    ):
         outcome = run_audit(
             settings, progress=progress, counterexamples=counterexamples or folder / KEPT,
-            records=folder, fresh=not resume, place=place,
+            records=folder, fresh=not resume, place=place, writer=writer,
         )  # fmt: skip
         progress.stage("writing the report")
-        written = write_run(
-            outcome.results, render(outcome.results, outcome.gallery, outcome.pictures), folder
-        )
-    for line in (*(f"note: {text}" for text in (*outcome.mended, *outcome.results.warnings)),
-                 *(f"wrote {path}" for path in written)):  # fmt: skip
+        pages = report_files(outcome.results, outcome.gallery, outcome.pictures, writer.finish())
+        written = write_pages(pages, folder, outcome.results)
+        writer.place(folder, written[0].read_bytes())
+    notes = [f"note: {text}" for text in (*outcome.mended, *outcome.results.warnings)]
+    said = [f"wrote {path}" for path in written[:2]]
+    for line in (*notes, *said, *pages_written(written[2:])):
         messages.print(line, highlight=False, markup=False, soft_wrap=True)
     with reader_may_leave():
         if as_json:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -12,8 +11,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from camaudit.report import figures
+from camaudit.report.advice import advice
+from camaudit.report.cards import cards
+from camaudit.report.comparison import ComparisonView
 from camaudit.report.curves import curves_view
 from camaudit.report.data_sets import data_view
+from camaudit.report.explorer import Explorer, PageLink
 from camaudit.report.gallery import GalleryImage, legend_uri
 from camaudit.report.gate import gate_view
 from camaudit.report.heatmaps import heat_scale
@@ -21,6 +24,7 @@ from camaudit.report.invariance import invariance_view
 from camaudit.report.metrics import metrics_view
 from camaudit.report.metrics_protocol import protocol_view
 from camaudit.report.panels import panels
+from camaudit.report.printable import printable
 from camaudit.report.sanity import sanity_view
 from camaudit.report.sanity_pictures import SanityPicture
 from camaudit.report.theory import theory_view
@@ -28,12 +32,7 @@ from camaudit.report.two_classes import two_class_view
 from camaudit.report.view import report_view, select_check
 from camaudit.types import Results
 
-__all__ = ["render", "render_curves", "render_theory"]
-
-# Control characters, and the marks that turn the direction of the text after them.
-_UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufffe\uffff]"
-)
+__all__ = ["render", "render_curves", "render_images", "render_theory"]
 
 
 def render(
@@ -42,6 +41,9 @@ def render(
     pictures: Sequence[SanityPicture] = (),
     *,
     check: str | None = None,
+    explorer: Explorer | None = None,
+    pages: Sequence[PageLink] = (),
+    comparison: ComparisonView | None = None,
 ) -> str:
     """The report as the text of one HTML file: dead zone, metrics, sanity checks and invariance.
 
@@ -49,6 +51,8 @@ def render(
     only the styles and the script whose hashes it names. `check` picks one check where the
     summary holds several. The page speaks only of what was run; `pictures` are the maps of the
     sanity checks along the cascades. Where a gate decided on the run, its verdict stands first.
+    `explorer` shows the kept images one by one, `pages` leads to those on pages of their own, and
+    `comparison` holds the run against another one.
 
     Raises
     ------
@@ -77,6 +81,8 @@ def render(
     styles += ["sanity.css"] if sanity else []
     styles += ["invariance.css"] if invariance else []
     styles += ["gate.css"] if gate else []
+    styles += ["explorer.css"] if explorer else []
+    scripts = ["report.js", *(["explorer.js"] if explorer else [])]
     page = environment.get_template("report.html.j2").render(
         view=report_view(results, check=check),
         name=figures.joined([name for name, there in parts.items() if there]),
@@ -90,10 +96,37 @@ def render(
         two_classes=two_class_view(results),
         panels=panels(gallery, summary, results.records),
         legend=legend_uri(),
+        explorer=explorer,
+        pages=pages,
+        comparison=comparison,
+        cards=cards(results, summary) if zone else (),
+        advice=advice(results, summary),
         styles=styles,
-        policy=_policy(environment, *styles),
+        scripts=scripts,
+        policy=_policy(
+            environment, *styles, scripts=scripts, asks=explorer is not None and explorer.asks
+        ),
     )
-    return _UNPRINTABLE.sub("\ufffd", page)
+    return printable(page)
+
+
+def render_images(
+    explorer: Explorer, *, subject: str, version: str, pages: Sequence[PageLink], current: PageLink
+) -> str:
+    """One of the pages of images beside a report that is too large for one file, as safe."""
+    environment = _environment()
+    styles, scripts = ("report.css", "explorer.css"), ("report.js", "explorer.js")
+    page = environment.get_template("images.html.j2").render(
+        explorer=explorer,
+        subject=subject,
+        pages=pages,
+        current=current,
+        version=version,
+        styles=styles,
+        scripts=scripts,
+        policy=_policy(environment, *styles, scripts=scripts),
+    )
+    return printable(page)
 
 
 def render_theory(results: Results) -> str:
@@ -112,7 +145,7 @@ def render_theory(results: Results) -> str:
         scale=heat_scale(),
         policy=_policy(environment, "report.css", "theory.css"),
     )
-    return _UNPRINTABLE.sub("\ufffd", page)
+    return printable(page)
 
 
 def render_curves(history: Mapping[str, Any]) -> str:
@@ -124,7 +157,7 @@ def render_curves(history: Mapping[str, Any]) -> str:
     page = environment.get_template("curves.html.j2").render(
         view=curves_view(history), policy=_policy(environment, "report.css", "theory.css")
     )
-    return _UNPRINTABLE.sub("\ufffd", page)
+    return printable(page)
 
 
 @lru_cache(maxsize=1)
@@ -146,15 +179,24 @@ def _refuse_none(value: Any) -> Any:
     return value
 
 
-def _policy(environment: Environment, *styles: str) -> str:
-    """The Content-Security-Policy, with the hashes of exactly what the page includes."""
+def _policy(
+    environment: Environment,
+    *styles: str,
+    scripts: Sequence[str] = ("report.js",),
+    asks: bool = False,
+) -> str:
+    """The Content-Security-Policy, with the hashes of exactly what the page includes.
+
+    `asks`: the page may ask the server that it is from, and no other.
+    """
     style, script = (
         " ".join(f"'{_digest(environment.get_template(name).render())}'" for name in names)
-        for names in (styles, ("report.js",))
+        for names in (styles, scripts)
     )
+    own = "connect-src 'self'; " if asks else ""
     return (
         f"default-src 'none'; img-src data:; style-src {style}; script-src {script}; "
-        "base-uri 'none'; form-action 'none'"
+        f"{own}base-uri 'none'; form-action 'none'"
     )
 
 

@@ -31,12 +31,15 @@ class OriginGroup:
 
 
 def origin(results: Results) -> tuple[OriginGroup, ...]:
-    """Everything that results.json says of where the figures come from, in its order."""
+    """Everything that results.json says of where the figures come from, in its order.
+
+    The papers of the methods stand with the methods.
+    """
     source = results.provenance
     groups: dict[str, Mapping[str, Any]] = {
         "Subject": {key: value for key, value in source.subject.items() if key != "accuracy"},
         "Dead zone": source.zone,
-        "Settings": source.settings,
+        "Settings": {key: value for key, value in source.settings.items() if key != "papers"},
         "Theory": results.theory.get("setup") or {},
         "Sanity checks": results.sanity.get("settings") or {},
         "Invariance": results.invariance.get("settings") or {},

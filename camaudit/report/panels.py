@@ -12,7 +12,7 @@ from camaudit.report.verdict import CONTROL, Finding
 from camaudit.report.view import ranked
 from camaudit.types import Record, Status, Summary
 
-__all__ = ["Panel", "Tile", "panels"]
+__all__ = ["Panel", "Tile", "finding_of", "panels", "reason_of", "target_of"]
 
 _ROLES = {
     "label": "a class of the image",
@@ -94,7 +94,7 @@ def _panel(
         number=number,
         title=image.title,
         caption=image.caption,
-        target=_target([record for record in found if record is not None]),
+        target=target_of([record for record in found if record is not None]),
         width=width,
         height=height,
         photo=jpeg_uri(image.pixels),
@@ -116,16 +116,16 @@ def _tile(image: GalleryImage, method: str, record: Record | None, *, control: b
         method=name,
         control=control,
         overlay=overlay,
-        reason="" if overlay else _reason(record, kept=saliency is not None),
+        reason="" if overlay else reason_of(record, kept=saliency is not None),
         mu_l1=share,
         mu_l2=figures.percent(record.mu_l2 if record else None),
         mu_l1_minmax=figures.percent(record.mu_l1_minmax if record else None),
-        finding=_finding(record),
+        finding=finding_of(record),
         alternative=f"{name} on {image.title}: {share} of the map in the dead zone",
     )
 
 
-def _reason(record: Record | None, *, kept: bool) -> str:
+def reason_of(record: Record | None, *, kept: bool) -> str:
     """Why a tile shows no map."""
     if record is None:
         return "Not scored on this image." if kept else "Not run on this image."
@@ -139,13 +139,14 @@ def _reason(record: Record | None, *, kept: bool) -> str:
     return f"{word}: {record.message or default}"
 
 
-def _finding(record: Record | None) -> Finding:
+def finding_of(record: Record | None) -> Finding:
+    """What one map's μ says by the verdict's rule."""
     if record is None or not figures.defined(record.mu_l1):
         return Finding.UNDEFINED
     return Finding.LIT if (record.mu_l1 or 0.0) > 0 else Finding.ZERO
 
 
-def _target(records: Sequence[Record]) -> str:
+def target_of(records: Sequence[Record]) -> str:
     """The explained class or classes."""
     named = dict.fromkeys(_class(record) for record in records)
     return figures.joined(list(named), limit=3)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from camaudit.errors import AuditError, OutputError
-from camaudit.files import check_folder, made_folder, write_files
+from camaudit.files import check_folder, made_folder, write_files, write_paths
 from camaudit.types import Results
 
 __all__ = [
     "REPORT_NAME",
     "RESULTS_NAME",
     "check_writable",
+    "encoded",
+    "write_pages",
     "write_report",
     "write_results",
     "write_run",
@@ -70,6 +74,27 @@ def write_report(html: str, folder: str | os.PathLike[str]) -> Path:
     return path
 
 
+def write_pages(
+    pages: Mapping[str, str], folder: str | os.PathLike[str], results: Results | None = None
+) -> list[Path]:
+    """Write the files of :func:`camaudit.report.pages.report_files`, and results.json where given.
+
+    All are written or none; pages of images that an earlier report had are removed afterwards.
+    Raises as :func:`write_run` does.
+    """
+    target = made_folder(folder)
+    texts = {} if results is None else {RESULTS_NAME: _encode(results)}
+    files = {target / name: encoded(text) for name, text in {**texts, **pages}.items()}
+    for parent in {path.parent for path in files}:
+        made_folder(parent)
+    written = write_paths(files)
+    for old in target.glob("report/images-[0-9]*.html"):
+        if old not in files:
+            with suppress(OSError):
+                old.unlink()
+    return written
+
+
 def write_run(results: Results, html: str, folder: str | os.PathLike[str]) -> tuple[Path, Path]:
     """Write `results.json` and `report.html` together and return their paths.
 
@@ -86,6 +111,15 @@ def write_run(results: Results, html: str, folder: str | os.PathLike[str]) -> tu
     texts = {RESULTS_NAME: _encode(results), REPORT_NAME: html}
     results_path, report_path = _write(texts, made_folder(folder))
     return results_path, report_path
+
+
+def encoded(text: str) -> bytes:
+    """A file's text in UTF-8.
+
+    Lone surrogates, as undecodable file names bring them, are written as backslash escapes,
+    which is also their JSON form.
+    """
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _encode(results: Results) -> str:
@@ -116,10 +150,5 @@ def _misfit(value: Any, path: str) -> str:
 
 
 def _write(texts: dict[str, str], folder: Path) -> list[Path]:
-    """Write all together.
-
-    Lone surrogates, as undecodable file names bring them, are written as backslash escapes,
-    which is also their JSON form.
-    """
-    encoded = {name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()}
-    return write_files(encoded, folder)
+    """Write all together."""
+    return write_files({name: encoded(text) for name, text in texts.items()}, folder)

@@ -29,6 +29,8 @@
   const unfold = () => {
     const part = document.getElementById(location.hash.slice(1));
     if (part instanceof HTMLDetailsElement) part.open = true;
+    const folded = part?.closest("section")?.querySelector(":scope > details.folded");
+    if (folded) folded.open = true;
   };
   window.addEventListener("hashchange", unfold);
   unfold();
