@@ -25,6 +25,7 @@ from camaudit.errors import AuditError
 from camaudit.evaluation.protocols import PROTOCOLS, protocol
 from camaudit.methods import METHODS, STANDARD, method_names
 from camaudit.metrics.catalogue import METRICS
+from camaudit.report.kept_maps import MAPS_NAME
 from camaudit.store import STORE_NAME
 from tests.subjects import photograph
 
@@ -449,14 +450,14 @@ def test_a_failure_while_writing_keeps_the_earlier_pair(
         raise KeyboardInterrupt
 
     if stage == "render":
-        monkeypatch.setattr("camaudit.report.html.render", fail)
+        monkeypatch.setattr("camaudit.report.pages.report_files", fail)
     else:
         monkeypatch.setattr("pathlib.Path.replace", fail)
     code, _, err = command(seed=1)
     assert code == 130
     assert "Interrupted" in err
     assert {name: (tmp_path / "out" / name).read_bytes() for name in pair} == earlier
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {*pair, STORE_NAME}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*pair, STORE_NAME, MAPS_NAME}
 
 
 @pytest.mark.parametrize("columns", ["40", "60"])

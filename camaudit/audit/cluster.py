@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +16,16 @@ from camaudit.errors import AuditError, MissingExtraError
 __all__ = ["Cluster"]
 
 _START = 300.0  # seconds for a worker to find a place in the cluster, and to load its model
+_CONNECT = 10.0  # seconds for the cluster to answer
 _LOOK = 5.0  # seconds between two looks at those that have not
 _RESOURCES = {"num_cpus": "CPU", "num_gpus": "GPU"}  # as Ray asks for them, and as it counts them
+
+
+def _reach(address: str | None) -> None:
+    """Raise OSError where nobody listens at host:port, for which Ray would end the program."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_CONNECT).close()
 
 
 class Cluster:
@@ -37,8 +46,9 @@ class Cluster:
         self._ours = not ray.is_initialized()
         if self._ours:
             try:
+                _reach(address)
                 ray.init(address=address, log_to_driver=False, include_dashboard=False)
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except (OSError, RuntimeError, ValueError) as error:
                 raise AuditError(
                     f"no Ray cluster at {address}: {error}; start one with ray start --head, or "
                     "leave --address out for one on this machine"

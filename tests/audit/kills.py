@@ -114,7 +114,7 @@ def workers(
         def kill(
             ended: threading.Event = ended, counted: list[int] = counted, left: int = kills - done
         ) -> None:
-            while not ended.wait(float(draw.uniform(5, 25))) and counted[0] < left:
+            while not ended.wait(float(draw.uniform(10, 25))) and counted[0] < left:
                 victims = _workers(ray)
                 if victims:
                     os.kill(int(draw.choice(victims)), signal.SIGKILL)
