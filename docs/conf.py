@@ -1,4 +1,4 @@
-"""The documentation site: `python -m sphinx -W --keep-going -b html docs OUT`, without a network."""
+"""The documentation site; `python -m sphinx -W -b html docs site` builds it, without a network."""
 
 from __future__ import annotations
 
@@ -36,6 +36,6 @@ napoleon_google_docstring = False
 
 
 def setup(app: Sphinx) -> None:
-    """Pages get their generated parts when they are read, docstrings their lists before napoleon."""
+    """Pages get their generated parts when they are read, docstrings lists before napoleon."""
     app.connect("autodoc-process-docstring", docstrings.to_rst, priority=400)
     app.connect("source-read", lambda _app, _name, source: generated.fill(source))

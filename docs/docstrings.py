@@ -57,7 +57,7 @@ def _listed(lines: list[str]) -> list[str]:
 
 def _is_entry(entry: re.Match[str], following: str, inside: str | None) -> bool:
     """Whether the line begins an entry, and is no sentence with a colon that the next line ends."""
-    if inside is not None and entry[1] != inside:
-        return False
+    if inside is not None:
+        return entry[1] == inside
     ended = not following.strip() or following.startswith(f"{entry[1]} ")
     return ended or bool(_ENTRY.match(following))
