@@ -28,6 +28,7 @@ extensions = [
     "sphinx_click",
 ]
 myst_heading_anchors = 4
+smartquotes = False  # options keep their two hyphens
 default_role = "code"  # docstrings put code between single backticks
 
 autodoc_member_order = "bysource"

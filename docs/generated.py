@@ -14,6 +14,7 @@ from typing import Any
 
 import camaudit
 from camaudit.methods import METHODS, STANDARD, method_names, options_listing
+from camaudit.methods.base import FAMILIES
 from camaudit.schema import gate_schema, policy_schema, results_schema
 
 __all__ = ["PARTS", "fill"]
@@ -32,17 +33,21 @@ def fill(source: list[str]) -> None:
 
 
 def methods() -> str:
-    """One row for each registered method."""
-    rows = [
-        (
-            f"`{name}`" + " \\*" * (name in STANDARD), info.family, _code(info.formula),
-            _code(info.cost), _code(options_listing(name)),
-            info.paper if info.equation == "-" else f"{info.paper}, {info.equation}",
-        )
-        for name in method_names()
-        for info in [METHODS[name].info]
-    ]  # fmt: skip
-    return _table(("method", "family", "formula", "cost an image", "options", "source"), rows)
+    """A section for each registered method, by family."""
+    blocks = []
+    for family in FAMILIES:
+        members = [name for name in method_names() if METHODS[name].info.family == family]
+        blocks += [f"## {family}"] * bool(members)
+        blocks += [block for name in members for block in _method(name)]
+    return "\n\n".join(blocks)
+
+
+def _method(name: str) -> tuple[str, str, str]:
+    info, options = METHODS[name].info, options_listing(name)
+    source = info.paper if info.equation == "-" else f"{info.paper}, {info.equation}"
+    lines = [f"cost an image: {info.cost}", *[f"options: `{options}`"] * bool(options), source]
+    lines += ["runs by default"] * (name in STANDARD)
+    return f"### `{name}`", f"`{info.formula}`", "\n".join(f"- {line}" for line in lines)
 
 
 def names() -> str:
@@ -53,7 +58,8 @@ def names() -> str:
         value = getattr(importlib.import_module(home), name)
         is_named = inspect.isclass(value) or inspect.isfunction(value)
         text = inspect.getdoc(value if is_named else type(value)) or ""
-        rows.append((f"{{py:obj}}`camaudit.{name} <{home}.{name}>`", _first_sentence(text)))
+        shown = f"{{py:obj}}`camaudit.{name} <{home}.{name}>`" if is_named else f"`camaudit.{name}`"
+        rows.append((shown, _first_sentence(text)))
     return _table(("name", "what it is"), rows)
 
 
@@ -130,11 +136,6 @@ def _first_sentence(text: str) -> str:
     paragraph = " ".join(text.split("\n\n", 1)[0].split())
     plain = re.sub(r":[a-z]+:`([^`]+)`", r"`\1`", paragraph)
     return re.split(r"(?<=[.;]) (?=[A-Z])", plain)[0]
-
-
-def _code(text: str) -> str:
-    """As it stands: formulas hold characters that Markdown would read."""
-    return f"`{text}`" if text else ""
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

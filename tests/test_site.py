@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 import camaudit
 from camaudit.cli import cli
-from camaudit.methods import method_names
+from camaudit.methods import METHODS, STANDARD, method_names
 from camaudit.schema import policy_schema
 from tests.report.pictures import LARGEST, PICTURES, SHOWN
 
@@ -42,7 +42,8 @@ def listed(page: str) -> list[str]:
     """The pages in the toctree of a page."""
     found = re.findall(r"```\{toctree\}\n(.*?)```", PAGES[page].read_text(), flags=re.DOTALL)
     lines = [line for block in found for line in block.splitlines()]
-    return [line for line in lines if line and not line.startswith(":")]
+    entries = [line for line in lines if line and not line.startswith(":")]
+    return [re.sub(r".* <(.*)>$", r"\1", entry) for entry in entries]
 
 
 def test_every_page_is_in_one_table_of_contents() -> None:
@@ -61,12 +62,14 @@ def test_no_table_of_the_reference_is_written_by_hand() -> None:
 
 
 def test_the_methods_are_the_registry() -> None:
-    rows = GENERATED.methods().splitlines()[2:]
-    assert [re.match(r"\| `([^`]+)`", row)[1] for row in rows] == method_names()  # type: ignore[index]
+    text = GENERATED.methods()
+    assert sorted(re.findall(r"^### `(.*)`$", text, re.M)) == sorted(method_names())
+    assert len(re.findall(r"^- runs by default$", text, re.M)) == len(STANDARD)
+    assert all(f"`{METHODS[name].info.formula}`" in text for name in METHODS)
 
 
 def test_the_names_are_the_public_ones() -> None:
-    found = re.findall(r"`camaudit\.(\w+) <", GENERATED.names())
+    found = re.findall(r"`camaudit\.(\w+)(?: <[\w.]+>)?` \|", GENERATED.names())
     assert found == [name for name in camaudit.__all__ if name != "__version__"]
 
 
@@ -97,7 +100,7 @@ def test_a_schema_names_lists_keys_bounds_and_references() -> None:
 def test_a_page_gets_its_parts_and_a_link_to_the_readme() -> None:
     source = ["[x](../README.md#speed)\n<!-- generated: methods -->\nend"]
     GENERATED.fill(source)
-    assert source[0].startswith("[x](/readme.md#speed)\n| method |")
+    assert source[0].startswith("[x](/readme.md#speed)\n## activation")
     with pytest.raises(KeyError):
         GENERATED.fill(["<!-- generated: nothing -->"])
 
