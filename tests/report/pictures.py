@@ -22,7 +22,7 @@ MARGIN = 16  #: pixels of the page around the part
 #: Picture → the report that it is of, where in it, and the width of the window.
 SHOWN = {
     "ranking": ("first", "section:has(#figures)", 1000),
-    "photograph": ("first", ":nth-match(article.panel, 1)", 1080),
+    "photograph": ("first", ":nth-match(article.panel, 2)", 1080),
     "digit": ("theory", ":nth-match(figure.digit, 1)", 1000),
     "sweep": ("theory", ":nth-match(section:has(#sweeps) figure, 1)", 1200),
 }
