@@ -42,8 +42,9 @@ def test_commands_parse_and_ask_for_what_can_be_done(command: str) -> None:
     assert program == "camaudit"
     options = dict(cli.commands[name].make_context(name, words).params)
     if name == "run":
-        for apart in ("out", "as_json", "counterexamples"):
-            options.pop(apart)
+        apart = ("out", "as_json", "counterexamples", "resume", "report_images")
+        for name in (*apart, "executor", "workers", "address"):
+            options.pop(name)
         assert settings_with_protocol(**options)
 
 
