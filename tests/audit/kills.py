@@ -25,7 +25,7 @@ from PIL import Image
 from camaudit.audit.placing import Place
 from camaudit.audit.run import run_audit
 from camaudit.audit.settings import Settings
-from camaudit.store import open_store
+from camaudit.store import STORE_NAME, open_store
 from tests.subjects import FACTORY
 
 METHODS = ("gradcam", "gradcam++", "hirescam", "layercam", "scorecam", "random")
@@ -82,7 +82,7 @@ def processes(settings: Settings, root: Path, kills: int, draw: np.random.Genera
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         done += os.WIFSIGNALED(status)
-        if (folder / "records.sqlite").exists():
+        if (folder / STORE_NAME).exists():
             after = kept(folder)
             assert before <= after, "cells were lost"
             before = after
@@ -110,20 +110,26 @@ def workers(
     while done < kills:
         ended = threading.Event()
         counted = [0]
+        folder = root / f"run-{runs}"
 
         def kill(
-            ended: threading.Event = ended, counted: list[int] = counted, left: int = kills - done
-        ) -> None:
-            while not ended.wait(float(draw.uniform(10, 25))) and counted[0] < left:
+            ended: threading.Event = ended, counted: list[int] = counted, left: int = kills - done,
+            folder: Path = folder,
+        ) -> None:  # fmt: skip
+            """One after another, each when something was kept since the one before."""
+            before = 0
+            while not ended.wait(float(draw.uniform(0.2, 2))) and counted[0] < left:
+                found = len(kept(folder)) if (folder / STORE_NAME).exists() else 0
                 victims = _workers(ray)
-                if victims:
+                if victims and found > before:
+                    before = found
                     os.kill(int(draw.choice(victims)), signal.SIGKILL)
                     counted[0] += 1
 
         killer = threading.Thread(target=kill)
         killer.start()
         try:
-            found = run_audit(settings, records=root / f"run-{runs}", place=place)
+            found = run_audit(settings, records=folder, place=place)
         finally:
             ended.set()
             killer.join()
@@ -131,7 +137,7 @@ def workers(
         done += counted[0]
         assert text(found) == expected
         assert found.results.timing["cells"] == {"found": 0, "computed": CELLS}
-        assert len(kept(root / f"run-{runs - 1}")) == CELLS
+        assert len(kept(folder)) == CELLS
         print(f"{done} kills, {runs} runs came to their end", flush=True)
     kind = "Ray workers" if ray else "worker processes"
     print(
