@@ -116,14 +116,18 @@ def workers(
             ended: threading.Event = ended, counted: list[int] = counted, left: int = kills - done,
             folder: Path = folder,
         ) -> None:  # fmt: skip
-            """One after another, each when something was kept since the one before."""
+            """The oldest each time, when something was kept since the one before.
+
+            A worker that is still starting is left alone: the run gives up a batch on which three
+            die before they have done anything.
+            """
             before = 0
             while not ended.wait(float(draw.uniform(0.2, 2))) and counted[0] < left:
                 found = len(kept(folder)) if (folder / STORE_NAME).exists() else 0
                 victims = _workers(ray)
                 if victims and found > before:
                     before = found
-                    os.kill(int(draw.choice(victims)), signal.SIGKILL)
+                    os.kill(min(victims), signal.SIGKILL)
                     counted[0] += 1
 
         killer = threading.Thread(target=kill)
