@@ -79,6 +79,16 @@ def test_a_run_writes_results_that_fit_the_schema_and_a_report(
     ]
 
 
+def test_a_second_run_says_what_was_there(command: Command, tmp_path: Path) -> None:
+    _, _, first = command(methods="gradcam,hirescam")
+    before = results_in(tmp_path)
+    _, _, second = command(methods="gradcam,hirescam,layercam")
+    cells = results_in(tmp_path)["timing"]["cells"]
+    assert cells["found"] == len(before["records"]) == before["timing"]["cells"]["computed"]
+    assert "from earlier runs" not in first
+    assert f"{cells['found']} of {sum(cells.values())} records were there" in second
+
+
 def test_json_on_stdout_is_the_file(command: Command, tmp_path: Path) -> None:
     code, out, _ = command("--json")
     assert code == 0

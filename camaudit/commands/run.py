@@ -433,6 +433,12 @@ def run(
         written = write_pages(pages, folder, outcome.results)
         writer.place(folder, written[0].read_bytes())
     notes = [f"note: {text}" for text in (*outcome.mended, *outcome.results.warnings)]
+    cells = outcome.results.timing.get("cells", {"found": 0, "computed": 0})
+    if cells["found"]:
+        notes.append(
+            f"note: {cells['found']} of {sum(cells.values())} records were there from earlier runs "
+            "into this folder; --no-resume computes them anew"
+        )
     said = [f"wrote {path}" for path in written[:2]]
     for line in (*notes, *said, *pages_written(written[2:])):
         messages.print(line, highlight=False, markup=False, soft_wrap=True)
