@@ -122,7 +122,7 @@ def workers(
             die before they have done anything.
             """
             before = 0
-            while not ended.wait(float(draw.uniform(0.2, 2))) and counted[0] < left:
+            while not ended.wait(float(draw.uniform(7, 14))) and counted[0] < left:
                 found = len(kept(folder)) if (folder / STORE_NAME).exists() else 0
                 victims = _workers(ray)
                 if victims and found > before:
