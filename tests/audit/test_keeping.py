@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-import camaudit.audit.loop as loop_module
+import camaudit.audit.worker as worker_module
 from camaudit.audit.keeping import Keeper
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.settings import Settings
@@ -71,24 +71,25 @@ def test_keeping_maps_changes_no_figure(settings: Settings, tmp_path: Path) -> N
 def test_an_image_without_logits_is_kept_without_maps(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    genuine = loop_module.batch_tensor
+    genuine = worker_module.batch_tensor
     spoilt: list[str] = []
 
     def spoiling(subject: Any, images: Any) -> torch.Tensor:
         batch = genuine(subject, images)
-        spoilt[:] = spoilt or [images[-1].id]
+        if len(images) > 1:
+            spoilt[:] = spoilt or [images[-1].id]
         for row, image in enumerate(images):
             if image.id in spoilt:
                 batch[row, :, :8] = torch.inf
         return batch
 
-    monkeypatch.setattr(loop_module, "batch_tensor", spoiling)
+    monkeypatch.setattr(worker_module, "batch_tensor", spoiling)
     outcome, maps, _ = kept(settings, tmp_path, 5)
     assert [image.id for image in maps] == [one["id"] for one in outcome.results.provenance.images]
     assert [dict(image.maps) for image in maps if image.id in spoilt] == [{}]
 
 
-def test_no_more_than_a_batch_is_held(
+def test_each_image_is_written_when_it_is_complete(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[int] = []
@@ -100,7 +101,7 @@ def test_no_more_than_a_batch_is_held(
 
     monkeypatch.setattr(Keeper, "map", counting)
     kept(settings, tmp_path, 5)
-    assert max(held) == settings.batch_size
+    assert max(held) == 1
 
 
 def test_every_target_has_maps_of_its_own(settings: Settings, tmp_path: Path) -> None:

@@ -121,6 +121,8 @@ def test_a_run_is_served_until_it_is_ended(command: Command, tmp_path: Path) -> 
         [sys.executable, "-u", "-m", "camaudit", "serve", "a"], cwd=tmp_path, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        # a shell starts what runs in the background with interruptions ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         assert started.stdout is not None
