@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from camaudit.adapters import Precomputed, differences, digest, traces, untouched
 from camaudit.audit.batches import batch_tensor
+from camaudit.audit.provenance import pixels_sha256
 from camaudit.audit.subject import Subject, WalledSubject
 from camaudit.capture import Capture
 from camaudit.data.stack_mix import StackImage
@@ -24,6 +24,7 @@ from camaudit.invariance.guard import FaultError, Guarded
 from camaudit.invariance.loading import ExplainerSpec, Loaded
 from camaudit.invariance.process import restored, seeded
 from camaudit.methods import METHODS, MethodInfo
+from camaudit.models.weights import file_sha256
 from camaudit.sanity.originals import Originals
 from camaudit.walls import WalledModel
 
@@ -85,7 +86,7 @@ class Foreign:
             file = None
         if file is None or not Path(file).is_file():
             return None
-        return f"{spec.source} {hashlib.sha256(Path(file).read_bytes()).hexdigest()}"
+        return f"{spec.source} {file_sha256(Path(file))}"
 
     @property
     def warnings(self) -> list[str]:
@@ -213,7 +214,7 @@ def _noted(left: dict[str, list[str]], name: str) -> Callable[[list[str]], None]
 
 def _names(image: StackImage) -> tuple[str, ...]:
     """By which a map's file may go: the image's id, its hash, and a single photograph's name."""
-    names = [image.id, hashlib.sha256(image.pixels.tobytes()).hexdigest()]
+    names = [image.id, pixels_sha256(image)]
     if image.pairing == "single" and len(image.sources) == 1:
         photograph = image.sources[0].id
         names += [photograph, photograph.rpartition(".")[0]]

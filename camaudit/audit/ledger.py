@@ -25,6 +25,7 @@ from camaudit.audit.targets import Target
 from camaudit.audit.units import Batch, Chosen, Decided, Entry, Map
 from camaudit.data.stack_mix import StackImage
 from camaudit.methods import METHODS, method_call
+from camaudit.models.weights import file_sha256
 from camaudit.redaction import cleaner
 from camaudit.store import Cell, Store, cell_key, digest_of
 from camaudit.types import DeadZoneFigures, Status, plain
@@ -48,8 +49,9 @@ class Ledger:
     preprocessing), the method with its options (of a foreign explainer its code or its library's
     version), the pixels of the image, the explained class, the seed where the method draws, what
     changes the numbers of masked images, and camaudit's own code. Ids, names, batch sizes and
-    folders are not part of it. An explainer without code that can be found is computed every time,
-    and with `fresh` everything is.
+    folders are not part of it. What ended in an error is computed again (there may be more memory,
+    or smaller batches, by then), an explainer without code that can be found every time, and with
+    `fresh` everything is.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Ledger:
             "factory": _factory_sha256(settings.model),
             "engine": {**engine, "compile": settings.compile},
         }
+        self._pixels = functools.cache(lambda place: pixels_sha256(images[place]))
 
     def decided(self, batch: Batch) -> list[Decided] | None:
         """The decisions on all images of a batch, None where one is not known."""
@@ -107,7 +110,7 @@ class Ledger:
         if self.fresh or not self._keeps(method):
             return {}
         keys = {place: self._keys(method, place, decided[place]) for place in places}
-        cells = self.store.get([key for some in keys.values() for key in some])
+        cells = self._sound([key for some in keys.values() for key in some])
         known = {
             place: [_entry(cells[key]) for key in some]
             for place, some in keys.items()
@@ -149,10 +152,15 @@ class Ledger:
         if not self.store.claim(unit):
             return False
         keys = [key for place in places for key in self._keys(method, place, decided[place])]
-        if len(self.store.get(keys)) == len(set(keys)):
+        if len(self._sound(keys)) == len(set(keys)):
             self.store.release(unit)
             return False
         return True
+
+    def _sound(self, keys: Sequence[str]) -> dict[str, Cell]:
+        """The cells of those keys that are there and are no errors."""
+        found = self.store.get(keys)
+        return {key: one for key, one in found.items() if one.status != Status.ERROR}
 
     def to_dict(self) -> dict[str, int]:
         """How many cells were found and how many computed."""
@@ -169,19 +177,17 @@ class Ledger:
         asked = plain(asdict(self._settings.asked_targets))
         return [
             cell_key({
-                **self._base, "check": DECISION, "image": pixels_sha256(image), "asked": asked,
+                **self._base, "check": DECISION, "image": self._pixels(place), "asked": asked,
                 "named": None if batch.named is None else [plain(asdict(t)) for t in named],
             })
-            for image, named in zip(
-                batch.images, batch.named or [()] * len(batch.images), strict=True
-            )
+            for place, named in enumerate(batch.named or [()] * len(batch.images), batch.start)
         ]  # fmt: skip
 
     def _keys(self, method: str, place: int, decided: Decided) -> list[str]:
         info = method_call(method).info
         parts = {
             **self._base, "check": CHECK, "method": method, "explainer": self._code.get(method),
-            "image": pixels_sha256(self._images[place]),
+            "image": self._pixels(place),
             "seed": self._settings.seed if info.seeded else None,
         }  # fmt: skip
         return [cell_key({**parts, "target": one.target.index}) for one in decided.chosen]
@@ -219,7 +225,7 @@ def _factory_sha256(spec: str) -> str | None:
     source = spec.rpartition(":")[0]
     file = getattr(sys.modules.get(source), "__file__", None) or source
     path = Path(file)
-    return digest_of(path.read_bytes()) if path.is_file() else None
+    return file_sha256(path) if path.is_file() else None
 
 
 def _modules_sha256(model: nn.Module) -> str:

@@ -20,9 +20,11 @@ from PIL import Image
 
 from camaudit.audit import worker as worker_module
 from camaudit.audit.run import Outcome, run_audit
+from camaudit.audit.scoring import Scored
 from camaudit.audit.settings import Settings
 from camaudit.errors import OutputError
 from camaudit.store import STORE_NAME, Cell, Store, open_store
+from camaudit.types import DeadZoneFigures, Status
 from tests.subjects import FACTORY
 
 METHODS = ("gradcam", "hirescam", "scorecam", "random")
@@ -142,6 +144,28 @@ def test_what_an_interrupted_run_kept_is_not_computed_again(
     assert plain(outcome) == plain(expected)
 
 
+def test_what_ended_in_an_error_is_computed_again(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be more memory then: --batch-size is not part of a cell's key."""
+    genuine = worker_module.score_pair
+
+    def no_memory(method: str, *given: Any, **options: Any) -> Any:
+        found, control, message = genuine(method, *given, **options)
+        if method != "hirescam":
+            return found, control, message
+        nothing = DeadZoneFigures(None, None, None, Status.ERROR)
+        return Scored([nothing] * len(found.figures), None), control, "out of memory"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker_module, "score_pair", no_memory)
+        failed = audit(settings, tmp_path / "out")
+    assert failed.failed
+    outcome = audit(settings, tmp_path / "out")
+    assert outcome.results.timing["cells"] == {"found": 2 * IMAGES + 4, "computed": IMAGES}
+    assert plain(outcome) == plain(run_audit(settings))
+
+
 def changed_image(settings: Settings, photographs: Path) -> tuple[Settings, set[tuple[str, int]]]:
     Image.fromarray(np.full((80, 80, 3), 90, np.uint8)).save(photographs / "2.png")
     return settings, {(method, 2) for method in METHODS}
@@ -202,6 +226,7 @@ from pathlib import Path
 from dataclasses import replace
 sys.path.insert(0, {root!r})
 from camaudit.audit.run import run_audit
+from camaudit.audit.scoring import Scored
 from camaudit.audit.settings import Settings
 settings = Settings(
     model=sys.argv[1], methods={methods!r}, images=Path(sys.argv[2]), wall="split", layer="0",

@@ -133,7 +133,7 @@ def test_what_ties_results_together_is_no_secret() -> None:
         ("/home/anna/w.pt", "/home/anna/w.pt"),
         ("/mnt/home/ann/w.pt", "/mnt/home/ann/w.pt"),
         ("hf:/home/ann/m and '/home/ann/x y'", "hf:~/m and '~/x y'"),
-        ("/home/ann/work/a.pt, /home/ann/work", "a.pt, ."),
+        ("/home/ann/here/a.pt, /home/ann/here", "a.pt, ."),
         ("git@host:ann/a.git", "git@host:ann/a.git"),
         ("ssh://ann@host/a.git", "ssh://host/a.git"),
         ("https://h/p?X-Amz-Signature=ab&n=1#x", "https://h/p?X-Amz-Signature=[hidden]&n=1#x"),
@@ -141,6 +141,6 @@ def test_what_ties_results_together_is_no_secret() -> None:
     ],
 )
 def test_texts_are_cleaned(text: str, cleaned: str) -> None:
-    clean = cleaner({}, home=Path("/home/ann"), folder=Path("/home/ann/work"))
+    clean = cleaner({}, home=Path("/home/ann"), folder=Path("/home/ann/here"))
     assert clean(text) == cleaned
     assert clean(cleaned) == cleaned

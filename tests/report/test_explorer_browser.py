@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -256,8 +255,6 @@ def test_hostile_names_do_nothing(browser: Any, tmp_path: Path, maps: KeptMaps) 
 def test_axe_finds_nothing_serious(
     browser: Any, report: Path, viewport: dict[str, int], scheme: str
 ) -> None:
-    if find_spec("axe_playwright_python") is None:
-        pytest.skip("axe-playwright-python is not installed: it is in the extra test")
     axe = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
     with opened(browser, report, viewport=viewport, color_scheme=scheme) as page:
         ready(page)
