@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import inspect
 import io
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
-import camaudit
 from camaudit.audit.foreign import Foreign
+from camaudit.audit.identity import identity
 from camaudit.audit.provenance import pixels_sha256
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import WalledSubject
@@ -25,33 +19,25 @@ from camaudit.audit.targets import Target
 from camaudit.audit.units import Batch, Chosen, Decided, Entry, Map
 from camaudit.data.stack_mix import StackImage
 from camaudit.methods import METHODS, method_call
-from camaudit.models.weights import file_sha256
 from camaudit.redaction import cleaner
-from camaudit.store import Cell, Store, cell_key, digest_of
+from camaudit.store import Cell, Store, cell_key
 from camaudit.types import DeadZoneFigures, Status, plain
 
-__all__ = ["CHECK", "DECISION", "Ledger", "code_sha256"]
+__all__ = ["CHECK", "DECISION", "Ledger"]
 
 CHECK = "dead-zone"
 DECISION = "decision"  #: of the model on an image, on which its cells depend
-
-#: Parts of the package that compute nothing of a cell.
-_OUTSIDE = {
-    "report", "gates", "commands", "testing", "schema", "store", "cli.py", "console.py",
-    "pytest_plugin.py", "__main__.py",
-}  # fmt: skip
 
 
 class Ledger:
     """The cells of one run: found by their keys, and kept as they come.
 
-    The key of a cell is the hash of the model (weights, the code of its modules, layer, wall,
-    preprocessing), the method with its options (of a foreign explainer its code or its library's
-    version), the pixels of the image, the explained class, the seed where the method draws, what
-    changes the numbers of masked images, and camaudit's own code. Ids, names, batch sizes and
-    folders are not part of it. What ended in an error is computed again (there may be more memory,
-    or smaller batches, by then), an explainer without code that can be found every time, and with
-    `fresh` everything is.
+    The key of a cell is the hash of :func:`camaudit.audit.identity.identity` (the model and how it
+    is run), the method with its options (of a foreign explainer its code or its library's version),
+    the pixels of the image, the explained class, and the seed where the method draws. Ids, names,
+    batch sizes and folders are not part of it. What ended in an error is computed again (there may
+    be more memory, or smaller batches, by then), an explainer without code that can be found every
+    time, and with `fresh` everything is.
     """
 
     def __init__(
@@ -74,14 +60,7 @@ class Ledger:
         self._images = images
         self._clean = cleaner(names={*METHODS, *(image.id for image in images)})
         self._code = {spec.name: foreign.code(spec) for spec in foreign.specs}
-        engine = {"precision": settings.precision, "exact": settings.exact}
-        self._base = {
-            "code": code_sha256(),
-            "torch": torch.__version__,
-            "subject": _identity(subject),
-            "factory": _factory_sha256(settings.model),
-            "engine": {**engine, "compile": settings.compile},
-        }
+        self._base = identity(settings, subject)
         self._pixels = functools.cache(lambda place: pixels_sha256(images[place]))
 
     def decided(self, batch: Batch) -> list[Decided] | None:
@@ -162,10 +141,6 @@ class Ledger:
         found = self.store.get(keys)
         return {key: one for key, one in found.items() if one.status != Status.ERROR}
 
-    def to_dict(self) -> dict[str, int]:
-        """How many cells were found and how many computed."""
-        return {"found": self.found, "computed": self.computed}
-
     def _keeps(self, method: str) -> bool:
         """Whether it is known what a method's maps depend on, and they take work."""
         return not method_call(method).info.fixed and self._code.get(method, "") is not None
@@ -191,61 +166,6 @@ class Ledger:
             "seed": self._settings.seed if info.seeded else None,
         }  # fmt: skip
         return [cell_key({**parts, "target": one.target.index}) for one in decided.chosen]
-
-
-@functools.cache
-def code_sha256() -> str:
-    """SHA-256 of the code that computes cells, and of the version of camaudit."""
-    digest = hashlib.sha256(camaudit.__version__.encode())
-    folder = Path(camaudit.__file__).parent
-    for path in sorted(folder.rglob("*.py")):
-        inner = path.relative_to(folder)
-        if inner.parts[0] not in _OUTSIDE:
-            digest.update(inner.as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def _identity(subject: WalledSubject) -> dict[str, Any]:
-    """What of a subject changes its maps."""
-    known = subject.description
-    wanted = ("state_sha256", "class", "layer", "layer_shape", "reading", "preprocess", "wall")
-    return {
-        **{name: known[name] for name in wanted},
-        "unmasked": (known.get("unmasked") or {}).get("weights_sha256"),
-        "code": _modules_sha256(subject.model),
-        "size": subject.size,
-        "dtype": str(subject.dtype),
-        "device": subject.device.type,
-        "zone": digest_of(subject.walled.zone.scored.numpy().tobytes()),
-    }
-
-
-def _factory_sha256(spec: str) -> str | None:
-    """Of the file whose function made the model; None for a model that is named."""
-    source = spec.rpartition(":")[0]
-    file = getattr(sys.modules.get(source), "__file__", None) or source
-    path = Path(file)
-    return file_sha256(path) if path.is_file() else None
-
-
-def _modules_sha256(model: nn.Module) -> str:
-    """Over how a model's modules are built, and the files in which their classes stand."""
-    digest = hashlib.sha256(repr(model).encode("utf-8", "backslashreplace"))
-    files = set()
-    for kind in {type(module) for module in model.modules()}:
-        file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-        files.add(file or _source(kind))
-    for file in sorted(filter(None, files)):
-        path = Path(file)
-        digest.update(path.read_bytes() if path.is_file() else file.encode())
-    return digest.hexdigest()
-
-
-def _source(kind: type) -> str | None:
-    try:
-        return inspect.getsourcefile(kind)
-    except (TypeError, OSError):
-        return None
 
 
 def _status(one: Decided) -> str:

@@ -9,15 +9,18 @@ from types import TracebackType
 
 import camaudit
 from camaudit.audit.foreign import Foreign
+from camaudit.audit.journal import StoreJournal
 from camaudit.audit.ledger import Ledger
 from camaudit.audit.settings import Settings
-from camaudit.audit.subject import WalledSubject
+from camaudit.audit.subject import Subject, WalledSubject
 from camaudit.data.stack_mix import StackImage
 from camaudit.errors import CamauditError
 from camaudit.redaction import cleaner
 from camaudit.store import Store, open_store
 
 __all__ = ["Recorded"]
+
+_COUNTED = ("found", "computed")
 
 
 class Recorded:
@@ -33,6 +36,7 @@ class Recorded:
         self.fresh = fresh
         self._store: Store | None = None
         self._run = 0
+        self._parts: list[Ledger | StoreJournal] = []
 
     def __enter__(self) -> Recorded:
         return self
@@ -57,19 +61,41 @@ class Recorded:
     def ledger(
         self, subject: WalledSubject, images: Sequence[StackImage], foreign: Foreign
     ) -> Ledger:
-        """Where the run's cells are found and kept: the run begins."""
-        self._store = open_store(self.folder)
-        self._run = self._store.begin(
-            {
-                "state": "running",
-                "began": _now(),
-                "camaudit": camaudit.__version__,
-                "settings": cleaner()(self.settings.to_dict()),
-            }
+        """Where the cells of the check dead-zone are found and kept: the run begins."""
+        store, settings = self._begun(), self.settings
+        found = Ledger(store, self._run, settings, subject, images, foreign, fresh=self.fresh)
+        self._parts.append(found)
+        return found
+
+    def journal(
+        self, check: str, subject: Subject, images: Sequence[StackImage], foreign: Foreign
+    ) -> StoreJournal:
+        """Where the findings of another check are found and kept: the run begins."""
+        store, settings = self._begun(), self.settings
+        found = StoreJournal(
+            store, self._run, check, settings, subject, images, foreign, fresh=self.fresh
         )
-        return Ledger(
-            self._store, self._run, self.settings, subject, images, foreign, fresh=self.fresh
-        )
+        self._parts.append(found)
+        return found
+
+    @property
+    def cells(self) -> dict[str, int]:
+        """How many cells were found and how many computed, of all checks."""
+        return {name: sum(getattr(part, name) for part in self._parts) for name in _COUNTED}
+
+    def _begun(self) -> Store:
+        """The store, in which the run has begun."""
+        if self._store is None:
+            self._store = open_store(self.folder)
+            self._run = self._store.begin(
+                {
+                    "state": "running",
+                    "began": _now(),
+                    "camaudit": camaudit.__version__,
+                    "settings": cleaner()(self.settings.to_dict()),
+                }
+            )
+        return self._store
 
     @property
     def mended(self) -> tuple[str, ...]:

@@ -218,14 +218,18 @@ def _audited(
                 settings, subject, images.images, registered, foreign.specs, progress,
                 counterexamples=counterexamples,
             )  # fmt: skip
-    return replace(_outcome(found), mended=() if kept is None else kept.mended)
+    if kept is None:
+        return _outcome(found)
+    found.cells = kept.cells
+    return replace(_outcome(found), mended=kept.mended)
 
 
 @dataclass(eq=False)
 class _Found:
     """What a run has found so far; `zone` and `loop` only where there is a wall.
 
-    `given`: whether the images came as tensors.
+    `given`: whether the images came as tensors. `cells`: how many were found in the store, and how
+    many computed.
     """
 
     settings: Settings
@@ -240,6 +244,7 @@ class _Found:
     metrics: MetricFindings | None = None
     sanity: SanityFindings | None = None
     invariance: InvarianceFindings | None = None
+    cells: dict[str, int] | None = None
 
 
 def _selected(settings: Settings) -> list[str]:
@@ -273,8 +278,8 @@ def _outcome(found: _Found) -> Outcome:
         images=_entries(found),
     )
     timing = found.clock.to_dict()
-    if found.loop is not None and found.loop.ledger is not None:
-        timing["cells"] = found.loop.ledger.to_dict()
+    if found.cells:
+        timing["cells"] = found.cells
     warnings = [*subject.warnings, *images.warnings, *found.foreign.warnings]
     results = Results(camaudit.__version__, provenance, [], [])
     if found.loop is not None and found.zone is not None:
