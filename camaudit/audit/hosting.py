@@ -45,7 +45,7 @@ class Order:
 def order_of(settings: Settings, state_sha256: str, image: StackImage, *, ship: bool) -> Order:
     """The order for hosts that shall do as this process does; with `ship` weights travel along."""
     weights = settings.weights.read_bytes() if ship and settings.weights is not None else None
-    return Order(settings, state_sha256, image, torch.get_num_threads(), weights)
+    return Order(settings, state_sha256, image.held(), torch.get_num_threads(), weights)
 
 
 class Host:

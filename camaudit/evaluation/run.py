@@ -27,6 +27,7 @@ from camaudit.evaluation.regions import located
 from camaudit.metrics.catalogue import METRICS
 from camaudit.metrics.checking import class_shares
 from camaudit.metrics.sparsity import entropy, sparseness
+from camaudit.streams import Images
 
 __all__ = ["Progress", "evaluate"]
 
@@ -46,7 +47,7 @@ class Progress(Protocol):
 
 def evaluate(
     divided: Divided,
-    images: Tensor,
+    images: Images,
     *,
     methods: Sequence[Explainer],
     forwards: Forwards,
@@ -65,7 +66,7 @@ def evaluate(
     divided: the model cut at its target layer. forwards: how masked images run through it
         (:func:`camaudit.engine.prepare`); they share one set of masked images for Average Drop,
         Increase in Confidence, Win % and ADCC.
-    images: N×C×H×W, standardised as the model reads them.
+    images: N×C×H×W, standardised as the model reads them; a stream is read batch by batch.
     methods: what explains, each a pure function of one capture, with labels of their own.
     targets: the explained classes (N, int64), default the model's top-1.
     regions: labelled regions (N×H×W, bool), no pixel True where an image has none; needed for
@@ -121,7 +122,7 @@ class _Run:
     """One run's state: what has been found so far."""
 
     divided: Divided
-    images: Tensor
+    images: Images
     methods: list[Explainer]
     options: Options
     passes: Passes
@@ -322,7 +323,7 @@ def _check_targets(targets: Tensor, classes: int) -> None:
 
 
 def _validate(
-    images: Tensor,
+    images: Images,
     methods: Sequence[Explainer],
     options: Options,
     targets: Tensor | None,
