@@ -302,7 +302,7 @@ class Loop:
         nothing = Entry(DeadZoneFigures(None, None, None, Status.ERROR))
         for method in self.methods:
             for place in range(min(self._limit(method), len(self.images))):
-                decided, entries = self._decided[place], self._entries[method, place]
+                decided, entries = self._decided[place], self._entries.pop((method, place))
                 if decided.message is not None:
                     failed = replace(nothing, message=decided.message)
                     self._record(method, place, failed, None)
