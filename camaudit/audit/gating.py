@@ -12,6 +12,7 @@ from camaudit.audit.leaving import staying
 from camaudit.audit.loop import Progress
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.settings import Settings
+from camaudit.data.collecting import placed_in
 from camaudit.errors import UsageError
 from camaudit.gates.gate import judge
 from camaudit.gates.policy import Policy
@@ -22,7 +23,7 @@ from camaudit.spelling import placed
 __all__ = ["KEPT", "Gated", "adjusted", "audited", "gate", "settings_of"]
 
 KEPT = ".camaudit"  #: folder beside the policy where counterexamples are kept
-_PATHS = ("weights", "unmasked_weights", "images")
+_PATHS = ("weights", "unmasked_weights")
 _TUPLES = ("data", "checks", "methods", "explainers", "properties", "orders")
 _QUICK = {"num_images": 8, "perturbation_images": 2, "examples": 5, "sanity_seeds": 1}
 
@@ -48,6 +49,8 @@ def settings_of(policy: Policy, *, images: int | None = None) -> Settings:
     for name in _TUPLES:
         if given.get(name) is not None:
             given[name] = tuple(given[name])
+    if given.get("images") is not None:
+        given["images"] = placed_in(policy.folder, given["images"])
     if "data" in given:
         given["data"] = tuple(_path(policy, folder) for folder in given["data"])
     for name in ("model", "permuted"):

@@ -8,7 +8,7 @@ from camaudit.data.folders import Collection, scan
 from camaudit.data.rows import PREFIX, open_rows
 from camaudit.data.shards import named_shards, open_shards
 
-__all__ = ["collect"]
+__all__ = ["collect", "placed_in"]
 
 
 def collect(place: Path | str) -> Collection:
@@ -23,3 +23,14 @@ def collect(place: Path | str) -> Collection:
     root = Path(place)
     shards = named_shards(root)
     return open_shards(shards, root) if shards else scan(root)
+
+
+def placed_in(folder: Path, place: str) -> Path:
+    """The place, taken from `folder` where it is relative.
+
+    >>> print(placed_in(Path("/repo"), "hf:rows(split=test)"), placed_in(Path("/repo"), "photos"))
+    hf:/repo/rows(split=test) /repo/photos
+    """
+    if place.startswith(PREFIX):
+        return Path(f"{PREFIX}{folder / place.removeprefix(PREFIX)}")
+    return folder / place

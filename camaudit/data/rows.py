@@ -73,8 +73,6 @@ def open_rows(spec: str) -> Collection:
     if named and len(named) < len(photos):
         skipped.append(("*", f"{len(photos) - len(named)} × no class, where other rows have one"))
         photos = named
-    if not photos:
-        raise ImageError(f"{printable(str(folder))} has no row: expected a data set with images")
     return Collection.of(folder, photos, skipped)
 
 

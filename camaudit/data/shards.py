@@ -149,10 +149,20 @@ class _Shard:
                     while (member := members.next()) is not None:
                         self._add(member, file)
                         members.members = []  # type: ignore[attr-defined] # it keeps them all
+                    self._check_end(file, members.offset)
         except (OSError, tarfile.TarError, ValueError) as error:
             # tarfile raises ValueError too, for numbers that are none
             said = getattr(error, "strerror", None) or error
             self._fault(f"not read to its end, {len(self._samples)} samples until there: {said}")
+
+    def _check_end(self, file: IO[bytes], offset: int) -> None:
+        """tarfile takes a header that is none for the end of the archive, which is a block of 0."""
+        file.seek(offset)
+        block = file.read(tarfile.BLOCKSIZE)
+        if not block:
+            raise tarfile.ReadError("the mark of its end is missing")
+        if block.strip(b"\0"):
+            raise tarfile.ReadError("a header is damaged")
 
     def _fault(self, why: str) -> None:
         self._faults.append((f"{self._shown}{_SUFFIX}", why))
