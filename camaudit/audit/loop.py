@@ -316,7 +316,7 @@ class Loop:
         if drawn is None:
             return None
         size = (self.subject.size, self.subject.size)
-        return upsample(torch.from_numpy(drawn)[None], size)[0].numpy()
+        return upsample(torch.tensor(drawn)[None], size)[0].numpy()
 
     def _record(self, method: str, place: int, entry: Entry, chosen: Chosen | None) -> None:
         target = None if chosen is None else chosen.target
