@@ -169,7 +169,11 @@ def test_compressed_shards_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(b"", "a.tar: not read: "), (b"x" * 2000, "a.tar: not read: "), (b"\0" * 10240, "they are em")],
+    [
+        (b"", "a.tar: not read: "),
+        (b"x" * 2000, "a.tar: not read: "),
+        (b"\0" * 10240, "they are em"),
+    ],
 )
 def test_what_is_no_shard_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
     (tmp_path / "a.tar").write_bytes(content)
