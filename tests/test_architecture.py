@@ -51,11 +51,11 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": {"errors", "types", "registry", "maps", "probability"},
     "evaluation": {
         "errors", "types", "registry", "journal", "maps", "cut", "capture", "objective", "methods",
-        "metrics", "sanity.explain", "sanity.outcomes",
+        "metrics", "sanity.explain", "sanity.outcomes", "streams",
     },
     "sanity": {
         "errors", "types", "journal", "maps", "sites", "cut", "capture", "objective",
-        "initialisation", "methods", "metrics", "engine.winograd",
+        "initialisation", "methods", "metrics", "engine.winograd", "streams",
     },
     "invariance": {
         "errors", "files", "registry", "importing", "journal", "maps", "sites", "recent", "cut",
@@ -68,6 +68,7 @@ ALLOWED: dict[str, set[str]] = {
     "schema": set(),
     "store": {"errors", "files"},
     "journal": set(),
+    "streams": set(),
     "gates": {
         "errors", "files", "types", "metrics.estimates", "schema", "report.figures", "report.gate",
         "redaction", "spelling",
@@ -77,7 +78,7 @@ ALLOWED: dict[str, set[str]] = {
         "metrics", "data", "models", "report.gallery", "report.keeping", "report.names",
         "report.sanity_pictures",
         "initialisation", "theory", "training.trained", "sanity", "invariance", "gates",
-        "evaluation", "journal",
+        "evaluation", "journal", "streams",
         "importing", "adapters", "objective", "probability", "redaction", "spelling", "store",
     },
     "training": {

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camaudit.audit.batches import batch_tensor
+from camaudit.audit.batches import all_images
 from camaudit.audit.loop import Progress
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, WalledSubject
@@ -82,17 +82,18 @@ def audit_metrics(
     what is new is kept there. Raises the errors of :func:`camaudit.evaluation.run.evaluate`.
     """
     calls = [method_call(name) for name in methods]
-    batch = batch_tensor(subject, images)
-    divided = _divided(settings, subject, batch[:1])
+    batch = all_images(subject, images)
+    example = batch[:1]
+    divided = _divided(settings, subject, example)
     masks, notes = regions
     found = evaluate(
         divided,
         batch,
         methods=calls,
-        forwards=prepare(divided, batch[:1], settings.engine),
+        forwards=prepare(divided, example, settings.engine),
         options=_options(settings),
         regions=masks,
-        black=_black(subject, batch),
+        black=_black(subject, example),
         costly_images=costly_images,
         batch_size=settings.batch_size,
         progress=progress,
@@ -140,7 +141,7 @@ def labelled(settings: Settings, images: Sequence[StackImage]) -> Labels:
     """
     if settings.regions is None or "localisation" not in settings.checks:
         return None, ()
-    height, width = images[0].pixels.shape[:2]
+    height, width = images[0].size
     read = _read(settings, settings.regions)
     only = settings.region_labels
     masks, notes = regions_of(read, images, size=(height, width), only_label=only)
@@ -161,10 +162,10 @@ def _read(settings: Settings, path: Path) -> Regions:
     return read_regions(path, origin=settings.region_origin, boxes_only=settings.region_boxes)
 
 
-def _black(subject: Subject, batch: Tensor) -> Tensor:
+def _black(subject: Subject, example: Tensor) -> Tensor:
     """The value of a black pixel by channel, in standardised units."""
     mean, std = subject.normalisation.mean, subject.normalisation.std
-    return torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).to(batch)
+    return torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).to(example)
 
 
 def _finite(info: dict[str, Any]) -> dict[str, Any]:

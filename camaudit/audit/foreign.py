@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from camaudit.adapters import Precomputed, differences, digest, traces, untouched
 from camaudit.audit.batches import batch_tensor
-from camaudit.audit.provenance import pixels_sha256
 from camaudit.audit.subject import Subject, WalledSubject
 from camaudit.capture import Capture
 from camaudit.data.stack_mix import StackImage
@@ -214,7 +213,7 @@ def _noted(left: dict[str, list[str]], name: str) -> Callable[[list[str]], None]
 
 def _names(image: StackImage) -> tuple[str, ...]:
     """By which a map's file may go: the image's id, its hash, and a single photograph's name."""
-    names = [image.id, pixels_sha256(image)]
+    names = [image.id, image.sha256]
     if image.pairing == "single" and len(image.sources) == 1:
         photograph = image.sources[0].id
         names += [photograph, photograph.rpartition(".")[0]]

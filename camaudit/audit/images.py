@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from camaudit.audit.settings import Settings
+from camaudit.data.collecting import collect
 from camaudit.data.embedded import embedded_photos
-from camaudit.data.folders import Skipped, printable, scan, sha256_file
+from camaudit.data.folders import Skipped, printable, sha256_file
 from camaudit.data.manifest import MANIFEST_NAME, Manifest, load_images, read_manifest
 from camaudit.data.seam import dead_mask
 from camaudit.data.stack_mix import StackImage, plain_images, stack_mix
@@ -123,7 +124,7 @@ def audit_images(
     count, seed = settings.image_count, settings.seed
     if data:
         return _of_data(data, zone, count=count, seed=seed)
-    collection = embedded_photos() if settings.images is None else scan(settings.images)
+    collection = embedded_photos() if settings.images is None else collect(settings.images)
     if isinstance(zone, DeadZone) and collection.classes:
         dead = zone.pixel_dead.numpy()
         found = stack_mix(collection, dead=dead, count=count, seed=seed, pairs=settings.pairs)
@@ -163,7 +164,7 @@ def _loaded(one: DataSet, zone: DeadZone | Size, *, count: int | None, seed: int
     """The first `count` images of a data set, in the order of its manifest."""
     height, width = _size(zone)
     if one.manifest is None:  # such as the authors' images: loaded as they load them
-        found = scan(one.folder)
+        found = collect(one.folder)
         plain = plain_images(
             found, size=(height, width), count=count, seed=seed, keep=_AUTHORS_CROP
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -12,7 +11,6 @@ import numpy as np
 
 from camaudit.audit.foreign import Foreign
 from camaudit.audit.identity import identity
-from camaudit.audit.provenance import pixels_sha256
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import WalledSubject
 from camaudit.audit.targets import Target
@@ -61,7 +59,6 @@ class Ledger:
         self._clean = cleaner(names={*METHODS, *(image.id for image in images)})
         self._code = {spec.name: foreign.code(spec) for spec in foreign.specs}
         self._base = identity(settings, subject)
-        self._pixels = functools.cache(lambda place: pixels_sha256(images[place]))
 
     def decided(self, batch: Batch) -> list[Decided] | None:
         """The decisions on all images of a batch, None where one is not known."""
@@ -152,7 +149,8 @@ class Ledger:
         asked = plain(asdict(self._settings.asked_targets))
         return [
             cell_key({
-                **self._base, "check": DECISION, "image": self._pixels(place), "asked": asked,
+                **self._base, "check": DECISION, "asked": asked,
+                "image": self._images[place].sha256,
                 "named": None if batch.named is None else [plain(asdict(t)) for t in named],
             })
             for place, named in enumerate(batch.named or [()] * len(batch.images), batch.start)
@@ -162,7 +160,7 @@ class Ledger:
         info = method_call(method).info
         parts = {
             **self._base, "check": CHECK, "method": method, "explainer": self._code.get(method),
-            "image": self._pixels(place),
+            "image": self._images[place].sha256,
             "seed": self._settings.seed if info.seeded else None,
         }  # fmt: skip
         return [cell_key({**parts, "target": one.target.index}) for one in decided.chosen]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -134,6 +135,8 @@ class Loop:
         self.keeper = Keeper(writer, self.images, subject.walled.zone)
         self._worker = Worker(settings, subject, self.forwards, left=self.left)
         self._aside: list[_Work] = []
+        self._lanes = 1
+        self._held: OrderedDict[Batch, Batch] = OrderedDict()
         self._handed = 0
         self._decided: dict[int, Decided] = {}
         self._entries: dict[tuple[str, int], list[Entry]] = {}
@@ -176,6 +179,7 @@ class Loop:
             sum(min(len(self.images), self._limit(m)) * self._unit(m) for m in self.methods)
         )
         executor = executor or Serial(self._worker)
+        self._lanes = executor.lanes
         drive(executor, (Job(partial(self._batch, batch)) for batch in self._batches()))
         while self._aside:
             aside, self._aside = self._aside, []
@@ -197,7 +201,7 @@ class Loop:
         self.progress.stage(f"images {batch.start + 1}-{batch.stop} of {len(self.images)}")
         found = None if self.ledger is None else self.ledger.decided(batch)
         if found is None:
-            found = yield Call("decide", batch)
+            found = yield Call("decide", self._read(batch))
             if found is not None and self.ledger is not None:
                 self.ledger.keep_decided(batch, found)
         if found is None or (len(found) > 1 and any(one.message for one in found)):
@@ -208,6 +212,15 @@ class Loop:
         for method in self.methods:
             yield from self._method(batch, method)
         self._hand_on()
+
+    def _read(self, batch: Batch) -> Batch:
+        """The batch with its pixels, the same one for all that is computed of it in turn."""
+        if batch not in self._held:
+            self._held[batch] = batch.held()
+        self._held.move_to_end(batch)
+        while len(self._held) > self._lanes:
+            self._held.popitem(last=False)
+        return self._held[batch]
 
     def _method(self, batch: Batch, method: str) -> Steps:
         self.progress.stage(f"{method}, images from {batch.start + 1} of {len(self.images)}")
@@ -232,9 +245,9 @@ class Loop:
             self._aside.append(work)
             return
         if method_call(method).info.fixed:  # the maps lie here
-            found = self._worker.score(work.batch, method, work.part)
+            found = self._worker.score(self._read(work.batch), method, work.part)
         else:
-            found = yield Call("score", work.batch, method, work.part)
+            found = yield Call("score", self._read(work.batch), method, work.part)
         if ledger is not None:
             ledger.keep(method, places.start, found, self._decided)
         for place, entries in zip(places, found, strict=True):
@@ -289,7 +302,7 @@ class Loop:
         nothing = Entry(DeadZoneFigures(None, None, None, Status.ERROR))
         for method in self.methods:
             for place in range(min(self._limit(method), len(self.images))):
-                decided, entries = self._decided[place], self._entries[method, place]
+                decided, entries = self._decided[place], self._entries.pop((method, place))
                 if decided.message is not None:
                     failed = replace(nothing, message=decided.message)
                     self._record(method, place, failed, None)
@@ -303,7 +316,7 @@ class Loop:
         if drawn is None:
             return None
         size = (self.subject.size, self.subject.size)
-        return upsample(torch.from_numpy(drawn)[None], size)[0].numpy()
+        return upsample(torch.tensor(drawn)[None], size)[0].numpy()
 
     def _record(self, method: str, place: int, entry: Entry, chosen: Chosen | None) -> None:
         target = None if chosen is None else chosen.target

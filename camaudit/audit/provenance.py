@@ -23,7 +23,6 @@ __all__ = [
     "image_entry",
     "image_source",
     "images_sha256",
-    "pixels_sha256",
     "publishable",
 ]
 
@@ -57,21 +56,15 @@ def image_entry(image: StackImage) -> dict[str, Any]:
         "pairing": image.pairing,
         "sources": [asdict(source) for source in image.sources],
         "notes": list(image.notes),
-        "sha256": pixels_sha256(image),
+        "sha256": image.sha256,
     }
 
 
-def pixels_sha256(image: StackImage) -> str:
-    """SHA-256 of an image's pixels."""
-    return hashlib.sha256(image.pixels.tobytes()).hexdigest()
-
-
-def images_sha256(images: list[StackImage]) -> str:
-    """One hash over the pixels of all images, in order."""
+def images_sha256(images: Sequence[StackImage]) -> str:
+    """One hash over the sizes of all images and the hashes of their pixels, in order."""
     digest = hashlib.sha256()
     for image in images:
-        digest.update(str(image.pixels.shape).encode())
-        digest.update(image.pixels.tobytes())
+        digest.update(f"{image.size} {image.sha256}\n".encode())
     return digest.hexdigest()
 
 
@@ -95,7 +88,10 @@ def publishable(results: Results) -> Results:
     return replace(
         results,
         provenance=provenance,
-        records=[replace(one, message=clean(one.message)) for one in results.records],
+        records=[
+            one if one.message is None else replace(one, message=clean(one.message))
+            for one in results.records
+        ],
         data=[replace(one, folder=clean(one.folder)) for one in results.data],
         claims=[replace(one, detail=clean(one.detail)) for one in results.claims],
         warnings=clean(results.warnings),

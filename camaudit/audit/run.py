@@ -264,7 +264,7 @@ def _outcome(found: _Found) -> Outcome:
         **subject.description,
         "image_source": _source(found),
         "images": len(images.images),
-        "images_sha256": images_sha256(list(images.images)),
+        "images_sha256": images_sha256(images.images),
     }
     used: dict[str, Any] = {"methods": found.methods, "bootstrap": _BOOTSTRAP}
     used["papers"] = {name: _paper(name) for name in found.methods}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from camaudit.audit.batches import batch_tensor
+from camaudit.audit.batches import all_images
 from camaudit.audit.loop import Progress
 from camaudit.audit.sanity_claims import sanity_claims
 from camaudit.audit.settings import Settings
@@ -77,7 +77,7 @@ def audit_sanity(
         second = load_second(settings, subject)
     kept = _Kept(images[:PICTURES])
     found = run_sanity(
-        subject.model, subject.layer, batch_tensor(subject, images), methods=calls,
+        subject.model, subject.layer, all_images(subject, images), methods=calls,
         options=settings.sanity, progress=progress, sink=kept,
         permuted=None if second is None else second.model,
         permuted_layer=None if second is None else second.layer,
@@ -142,8 +142,8 @@ class _Kept:
                 return
         elif self._source is not None and check != self._source[0]:
             return  # the originals of a later check
-        size = self._images[image].pixels.shape[:2]
-        raised = upsample(saliency[None].float(), (size[0], size[1]))[0]
+        size = self._images[image].size
+        raised = upsample(saliency[None].float(), size)[0]
         self._maps[check, method, step, image] = raised.cpu().numpy()
 
     def pictures(self, found: SanityResult) -> list[SanityPicture]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,7 @@ class Entry:
 class Batch:
     """Images that go through the model together: those at `start` … of the audit.
 
+    Their pixels may still lie on disk, see :meth:`held`.
     `named` are their targets where these do not follow from the logits.
     """
 
@@ -68,6 +69,10 @@ class Batch:
     def stop(self) -> int:
         """The place after the last image."""
         return self.start + len(self.images)
+
+    def held(self) -> Batch:
+        """The same with the pixels of its images in memory, to be computed or sent elsewhere."""
+        return replace(self, images=tuple(image.held() for image in self.images))
 
     def single(self) -> list[Batch]:
         """The same images, each by itself."""

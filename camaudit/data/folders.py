@@ -35,6 +35,10 @@ class Photo:
     label_name: str | None = None
     credit: str | None = None
 
+    def read(self) -> bytes:
+        """The bytes of its file. Raises :class:`ImageError` where it cannot be read."""
+        return read_file(self.path)
+
 
 @dataclass(frozen=True)
 class Collection:

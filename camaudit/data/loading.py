@@ -11,10 +11,10 @@ from camaudit.data.images import (
     Pixels,
     cover_box,
     decode,
-    read_file,
     resize_center_crop,
 )
 from camaudit.data.pairs import CropBox
+from camaudit.data.stored import Recent, Stored
 from camaudit.errors import ImageError
 
 __all__ = ["Loader", "Source", "View"]
@@ -38,13 +38,19 @@ class Source:
 class View:
     """A photograph, or a crop of it, at the size of the model's input: uint8 (H, W, 3).
 
-    `native` is the height and width in pixels of what was resized to that.
+    `content` holds the pixels, or reads them again. `native` is the height and width in pixels of
+    what was resized to that.
     """
 
-    pixels: Pixels = field(repr=False)
+    content: Stored = field(repr=False)
     source: Source
     notes: tuple[str, ...]
     native: tuple[int, int]
+
+    @property
+    def pixels(self) -> Pixels:
+        """The pixels. Raises :class:`ImageError` where the file was changed or is gone."""
+        return self.content.pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +63,9 @@ class _Opened:
 
 
 class Loader:
-    """Views of photographs at one size, cached; what cannot be used is in `skipped`.
+    """Views of photographs at one size; what cannot be used is in `skipped`.
+
+    A view stays known; its pixels are held in `recent` for a while, and read again after that.
 
     Besides unreadable files it refuses a photograph that shows the very pixels of an earlier one
     of its class: a copy is no second image. Sides below 32 pixels are refused too, unless the
@@ -69,6 +77,7 @@ class Loader:
         self.size = size
         self._keep = keep
         self._min_side = max(1, min(32, *size))
+        self.recent = Recent()
         self._views: dict[str, View] = {}
         self._refused: dict[str, str] = {}
         self._seen: dict[tuple[str | None, str], str] = {}
@@ -92,7 +101,7 @@ class Loader:
         if opened is None:
             return None
         view = self._cut(opened, self._shown(*opened.decoded.pixels.shape[:2]))
-        key = (photo.label_name, sha256_bytes(view.pixels.tobytes()))
+        key = (photo.label_name, view.content.sha256)
         if key in self._seen:
             self._refused[photo.id] = f"shows the same pixels as {self._seen[key]}"
             return None
@@ -120,7 +129,7 @@ class Loader:
         if self._last is not None and self._last.photo == photo:
             return self._last
         try:
-            data = read_file(photo.path)
+            data = photo.read()
             self._last = _Opened(photo, decode(data, min_side=self._min_side), sha256_bytes(data))
         except ImageError as error:
             self._refused[photo.id] = str(error)
@@ -145,9 +154,27 @@ class Loader:
             (left + inner[2] * (right - left)) / width,
             (top + inner[3] * (bottom - top)) / height,
         )
-        pixels = resize_center_crop(opened.decoded.pixels[top:bottom, left:right], self.size)
-        photo = opened.photo
+        photo, digest = opened.photo, opened.sha256
+        pixels = self._scaled(opened, box)
+        content = Stored(lambda: self._again(photo, digest, box), pixels, self.recent)
         notes = tuple(f"{photo.id}: {note}" for note in opened.decoded.notes)
         credit = (photo.credit,) if photo.credit else ()
-        source = Source(photo.id, opened.sha256, crop)
-        return View(pixels, source, (*notes, *credit), (bottom - top, right - left))
+        source = Source(photo.id, digest, crop)
+        return View(content, source, (*notes, *credit), (bottom - top, right - left))
+
+    def _scaled(self, opened: _Opened, box: CropBox) -> Pixels:
+        left, top, right, bottom = box
+        return resize_center_crop(opened.decoded.pixels[top:bottom, left:right], self.size)
+
+    def _again(self, photo: Photo, sha256: str, box: CropBox) -> Pixels:
+        """The pixels of a view that was made before."""
+        try:
+            data = photo.read()
+            if sha256_bytes(data) != sha256:
+                raise ImageError("it holds other bytes than at the beginning")
+        except ImageError as error:
+            raise ImageError(
+                f"{photo.id} was changed or removed while it was in use: {error}; begin again"
+            ) from error
+        opened = _Opened(photo, decode(data, min_side=self._min_side), sha256)
+        return self._scaled(opened, box)

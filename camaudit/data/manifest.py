@@ -17,9 +17,10 @@ from typing import Any, Literal, get_args
 from camaudit import __version__
 from camaudit.data.fields import Fields
 from camaudit.data.folders import printable, sha256_bytes
-from camaudit.data.images import Box, decode, read_file
+from camaudit.data.images import Box, Pixels, decode, read_file
 from camaudit.data.loading import Source
 from camaudit.data.stack_mix import Pairing, StackImage
+from camaudit.data.stored import Recent, Stored
 from camaudit.errors import ImageError, UsageError
 from camaudit.files import made_folder, parsed_json, write_files
 
@@ -219,15 +220,37 @@ def foreign_files(root: Path, manifest: Manifest, *, hidden: bool = False) -> li
 def load_images(folder: Path | str) -> list[StackImage]:
     """The images of a data set in the order of the manifest, every hash checked.
 
-    Raises :class:`UsageError` as :func:`read_manifest` does, and if a file is missing, was
-    changed, or has another size than the manifest says.
+    Their pixels are read again when they are wanted. Raises :class:`UsageError` as
+    :func:`read_manifest` does, and if a file is missing, was changed, or has another size than the
+    manifest says.
     """
     root = Path(folder)
     manifest = read_manifest(root)
-    return [_loaded(root, manifest, image) for image in manifest.images]
+    recent = Recent()
+    return [_loaded(root, manifest, image, recent) for image in manifest.images]
 
 
-def _loaded(root: Path, manifest: Manifest, image: ManifestImage) -> StackImage:
+def _loaded(root: Path, manifest: Manifest, image: ManifestImage, recent: Recent) -> StackImage:
+    def read() -> Pixels:
+        return _pixels(root, manifest.size, image)
+
+    sources = tuple(Source(source.id, source.sha256, source.crop) for source in image.sources)
+    credits_ = [source.credit for source in image.sources if source.credit]
+    return StackImage(
+        id=image.id,
+        content=Stored(read, read(), recent),
+        label=image.label,
+        label_name=image.label_name,
+        sources=sources,
+        pairing=_pairing(sources, two_classes=image.unseen_label_name is not None),
+        notes=tuple(dict.fromkeys((*image.notes, *credits_))),
+        unseen_label=image.unseen_label,
+        unseen_label_name=image.unseen_label_name,
+    )
+
+
+def _pixels(root: Path, size: tuple[int, int], image: ManifestImage) -> Pixels:
+    """The pixels of an image of a data set, as its manifest says they are."""
     shown = printable(str(root / image.file))
     try:
         data = read_file(root / image.file)
@@ -238,25 +261,13 @@ def _loaded(root: Path, manifest: Manifest, image: ManifestImage) -> StackImage:
         raise UsageError(
             f"{shown}: {error}; see camaudit data verify, then restore or rebuild the data set"
         ) from error
-    if pixels.shape[:2] != manifest.size:
-        height, width = manifest.size
+    if pixels.shape[:2] != size:
+        height, width = size
         raise UsageError(
             f"{shown} has {pixels.shape[0]}×{pixels.shape[1]} pixels, the manifest says "
             f"{height}×{width}; build the data set again"
         )
-    sources = tuple(Source(source.id, source.sha256, source.crop) for source in image.sources)
-    credits_ = [source.credit for source in image.sources if source.credit]
-    return StackImage(
-        id=image.id,
-        pixels=pixels,
-        label=image.label,
-        label_name=image.label_name,
-        sources=sources,
-        pairing=_pairing(sources, two_classes=image.unseen_label_name is not None),
-        notes=tuple(dict.fromkeys((*image.notes, *credits_))),
-        unseen_label=image.unseen_label,
-        unseen_label_name=image.unseen_label_name,
-    )
+    return pixels
 
 
 def _pairing(sources: tuple[Source, ...], *, two_classes: bool) -> Pairing:

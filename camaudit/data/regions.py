@@ -224,7 +224,7 @@ def _other_aspect(size: tuple[int, ...], image: StackImage) -> bool:
     photograph's aspect follows from the crop and the shape of the image.
     """
     left, top, right, bottom = image.sources[0].crop
-    height, width = image.pixels.shape[:2]
+    height, width = image.size
     aspect = width / height * (bottom - top) / (right - left)
     rounding = 2 / min(height, width) + 1 / min(size)
     return bool(abs(size[0] / size[1] / aspect - 1) > rounding)

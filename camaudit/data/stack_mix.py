@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from camaudit.data.images import Pixels, Size
 from camaudit.data.labels import imagenet_index
 from camaudit.data.loading import Loader, Source, View
 from camaudit.data.pairs import ordered_pairs, two_crops
+from camaudit.data.stored import Stored
 from camaudit.data.two_classes import ClassPhotos, require_two_classes, two_class_pairs
 from camaudit.errors import ImageError, UsageError
 
@@ -54,7 +55,8 @@ class StackImage:
     """One input image and where it comes from.
 
     `id` is unique in its set, safe as a file name, and depends only on the sources (their ids,
-    bytes and crops) and the pairing. `pixels` is uint8 (H, W, 3). `label` is the ImageNet-1k
+    bytes and crops) and the pairing. `content` is uint8 (H, W, 3), or reads that from its files
+    whenever it is wanted. `label` is the ImageNet-1k
     index that `label_name` stands for, None where it stands for none. `sources` are the live part
     and then the dead one, or the single photograph. `notes` repeats how the files were converted,
     and their credits. Of two classes, `label` and `label_name` are those of the live part, and
@@ -62,7 +64,7 @@ class StackImage:
     """
 
     id: str
-    pixels: Pixels = field(repr=False)
+    content: Pixels | Stored = field(repr=False)
     label: int | None
     label_name: str | None
     sources: tuple[Source, ...]
@@ -70,6 +72,31 @@ class StackImage:
     notes: tuple[str, ...] = ()
     unseen_label: int | None = None
     unseen_label_name: str | None = None
+
+    @property
+    def pixels(self) -> Pixels:
+        """The pixels, uint8 (H, W, 3).
+
+        Raises :class:`ImageError` where they are to be read from a file that is gone or another by
+        now.
+        """
+        return self.content.pixels if isinstance(self.content, Stored) else self.content
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width; nothing is read for it."""
+        return self.content.shape[0], self.content.shape[1]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the pixels' bytes; nothing is read for it."""
+        if isinstance(self.content, Stored):
+            return self.content.sha256
+        return sha256_bytes(self.content.tobytes())
+
+    def held(self) -> Self:
+        """The same image with its pixels in memory, which can be sent elsewhere."""
+        return replace(self, content=self.pixels) if isinstance(self.content, Stored) else self
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,13 +209,15 @@ def plain_images(
     loader = Loader((size, size) if isinstance(size, int) else size, keep=keep)
     photos = sorted(collection.photos, key=lambda photo: photo.id)
     images: list[StackImage] = []
-    for index in rng.permutation(len(photos)):
+    # all of them are read in order: those of a shard lie one after the other
+    order = range(len(photos)) if count is None else rng.permutation(len(photos))
+    for index in order:
         if len(images) == count:
             break
         view = loader.view(photos[index])
         if view is not None:
             label_name = photos[index].label_name
-            images.append(_image(view.pixels, label_name, "single", view))
+            images.append(_image(view.content, label_name, "single", view))
     images.sort(key=lambda image: image.sources[0].id)
     return _finished(images, collection, loader, count)
 
@@ -302,12 +331,16 @@ def stacked(
 
     `unseen` names the class of the second one where that is another than `label_name`.
     """
-    mixed = stack(pair[0].pixels, pair[1].pixels, dead)
-    return _image(mixed, label_name, pairing, *pair, unseen=unseen)
+
+    def mixed() -> Pixels:
+        return stack(pair[0].pixels, pair[1].pixels, dead)
+
+    content = Stored(mixed, mixed(), pair[0].content.recent)
+    return _image(content, label_name, pairing, *pair, unseen=unseen)
 
 
 def _image(
-    pixels: Pixels,
+    content: Stored,
     label_name: str | None,
     pairing: Pairing,
     *views: View,
@@ -318,7 +351,7 @@ def _image(
     name = label_name or sources[0].id
     return StackImage(
         id=_identity(name if unseen is None else f"{name} over {unseen}", pairing, sources),
-        pixels=pixels,
+        content=content,
         label=None if label_name is None else imagenet_index(label_name),
         label_name=label_name,
         sources=sources,

@@ -25,6 +25,7 @@ from camaudit.evaluation.watch import Watch
 from camaudit.journal import Journal
 from camaudit.metrics.catalogue import METRICS
 from camaudit.metrics.checking import class_shares
+from camaudit.streams import Images
 
 __all__ = ["Progress", "evaluate"]
 
@@ -44,7 +45,7 @@ class Progress(Protocol):
 
 def evaluate(
     divided: Divided,
-    images: Tensor,
+    images: Images,
     *,
     methods: Sequence[Explainer],
     forwards: Forwards,
@@ -64,7 +65,7 @@ def evaluate(
     divided: the model cut at its target layer. forwards: how masked images run through it
         (:func:`camaudit.engine.prepare`); they share one set of masked images for Average Drop,
         Increase in Confidence, Win % and ADCC.
-    images: N×C×H×W, standardised as the model reads them.
+    images: N×C×H×W, standardised as the model reads them; a stream is read batch by batch.
     methods: what explains, each a pure function of one capture, with labels of their own.
     targets: the explained classes (N, int64), default the model's top-1.
     regions: labelled regions (N×H×W, bool), no pixel True where an image has none; needed for
@@ -109,7 +110,7 @@ class _Run:
     def __init__(
         self,
         divided: Divided,
-        images: Tensor,
+        images: Images,
         methods: list[Explainer],
         options: Options,
         passes: Passes,
@@ -327,7 +328,7 @@ def _check_targets(targets: Tensor, classes: int) -> None:
 
 
 def _validate(
-    images: Tensor,
+    images: Images,
     methods: Sequence[Explainer],
     options: Options,
     targets: Tensor | None,

@@ -27,6 +27,7 @@ from camaudit.sanity.smprt import noisy_views
 from camaudit.sanity.tables import data_randomisation, random_logit
 from camaudit.sanity.tally import Tally
 from camaudit.sanity.walk import MapSink, Walk
+from camaudit.streams import Images
 
 __all__ = ["Progress", "run_sanity"]
 
@@ -49,7 +50,7 @@ class Progress(Protocol):
 def run_sanity(
     model: nn.Module,
     layer: str,
-    images: Tensor,
+    images: Images,
     *,
     methods: Sequence[Explainer],
     targets: Tensor | None = None,
@@ -65,7 +66,7 @@ def run_sanity(
     Parameters
     ----------
     model: in eval mode, returning logits (N×C); layer: its target layer, as for `cut_at`.
-    images: N×C×H×W, as the model reads them.
+    images: N×C×H×W, as the model reads them; a stream is read batch by batch.
     methods: what explains, each a pure function of one capture, with labels of their own.
     targets: the explained classes (N, int64), default the model's top-1; random models are
         explained for the same classes.
@@ -125,7 +126,7 @@ class _Run:
         self,
         model: nn.Module,
         layer: str,
-        images: Tensor,
+        images: Images,
         targets: Tensor | None,
         permuted: nn.Module | None,
         permuted_layer: str | None,
@@ -170,7 +171,7 @@ class _Run:
         family: str,
         cascade: Cascade,
         twin: Cut | None,
-        images: Tensor,
+        images: Images,
         targets: Tensor | None,
         weights: Randomiser,
     ) -> None:
@@ -301,7 +302,7 @@ def _by_image(cells: Sequence[Sequence[float | None]]) -> list[float | None]:
 
 
 def _validate(
-    images: Tensor,
+    images: Images,
     methods: Sequence[Explainer],
     options: Options,
     targets: Tensor | None,

@@ -25,7 +25,7 @@ from camaudit.data.contact_sheet import png
 from camaudit.data.folders import Collection, Photo, printable, sha256_bytes
 from camaudit.data.generation.objects import Extent, extent, score
 from camaudit.data.generation.request import JSON, Generated, RefusedError, Request
-from camaudit.data.images import Decoded, Pixels, decode, read_file
+from camaudit.data.images import Decoded, Pixels, decode
 from camaudit.data.manifest import ManifestSource, ManifestWall
 from camaudit.data.pairs import ordered_pairs
 from camaudit.errors import ImageError, UsageError
@@ -139,7 +139,7 @@ class Compositor:
 
     def _opened(self, photo: Photo, request: Request) -> _Opened:
         try:
-            data = read_file(photo.path)
+            data = photo.read()
             decoded = decode(data, min_side=max(1, min(32, *request.size)))
         except ImageError as error:
             raise RefusedError(f"{photo.id}: {error}") from error
