@@ -242,6 +242,7 @@ def process(settings: Settings, photographs: Path, tmp_path: Path) -> Iterator[A
         one.communicate()
 
 
+@pytest.mark.long
 def test_a_killed_run_goes_on_where_it_was_also_in_two_processes_at_once(
     settings: Settings, tmp_path: Path, process: Any
 ) -> None:
