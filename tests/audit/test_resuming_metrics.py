@@ -61,6 +61,7 @@ def test_a_second_run_computes_nothing_and_finds_the_same(
     assert [counted(one) for one in outcomes] == [(0, CELLS), (CELLS, 0), (0, CELLS)]
     assert all(plain(one) == plain(alone) for one in outcomes)
     names = {image["id"] for image in alone.results.provenance.images}
+    assert len(latest(folder)) == CELLS
     for cell in latest(folder):
         assert cell.check == "metrics"
         assert cell.image in names
