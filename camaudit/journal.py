@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["Journal", "Kept"]
+__all__ = ["Finding", "Journal", "Kept"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,6 +15,21 @@ class Kept:
 
     value: Any
     blob: bytes | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """Something to keep: what was found, by its key, and what it is of.
+
+    `method`, `image` and `target` are for somebody who looks at the store.
+    """
+
+    key: Mapping[str, Any]
+    value: Any
+    blob: bytes | None = None
+    method: str = ""
+    image: str = ""
+    target: int | None = None
 
 
 class Journal(Protocol):
@@ -27,6 +42,10 @@ class Journal(Protocol):
     @property
     def images(self) -> Sequence[str]:
         """What stands for each image in a key, in the order of the run: a hash of its pixels."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What each image is called, in the order of the run."""
 
     def explainer(self, label: str) -> str | None:
         """What stands for a method in a key; None where nobody knows what its maps depend on.
@@ -46,3 +65,6 @@ class Journal(Protocol):
         `method` and `image` say what it is of to somebody who looks at the store. Errors are not to
         be kept: there may be more memory the next time.
         """
+
+    def keep_all(self, findings: Sequence[Finding]) -> None:
+        """Keep several, as :meth:`keep` does: all of them or, where that fails, none."""

@@ -22,6 +22,7 @@ from camaudit.evaluation.options import Options
 from camaudit.evaluation.outcomes import Missing
 from camaudit.evaluation.protocols import protocol
 from camaudit.evaluation.run import evaluate
+from camaudit.journal import Journal
 from camaudit.methods import method_call
 from camaudit.metrics.catalogue import METRICS
 from camaudit.walls import WalledModel
@@ -72,12 +73,13 @@ def audit_metrics(
     progress: Progress,
     *,
     regions: Labels,
+    journal: Journal | None = None,
 ) -> MetricFindings:
     """Run the metric checks of the settings on the subject's model, or on its walled one.
 
     `costly_images` is how many images the methods take that run the model many times an image;
-    `regions` are those of :func:`labelled`. Raises the errors of
-    :func:`camaudit.evaluation.run.evaluate`.
+    `regions` are those of :func:`labelled`; what is in the `journal` is not computed again, and
+    what is new is kept there. Raises the errors of :func:`camaudit.evaluation.run.evaluate`.
     """
     calls = [method_call(name) for name in methods]
     batch = all_images(subject, images)
@@ -95,6 +97,7 @@ def audit_metrics(
         costly_images=costly_images,
         batch_size=settings.batch_size,
         progress=progress,
+        journal=journal,
     )
     families = {call.label: call.info.family for call in calls}
     infos = {name: vars(METRICS[name].info) for name in dict.fromkeys(r.metric for r in found.rows)}

@@ -10,7 +10,7 @@ from camaudit.audit.identity import identity
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject
 from camaudit.data.stack_mix import StackImage
-from camaudit.journal import Kept
+from camaudit.journal import Finding, Kept
 from camaudit.methods import METHODS, method_call
 from camaudit.redaction import cleaner
 from camaudit.store import Cell, Store, cell_key
@@ -40,13 +40,15 @@ class StoreJournal:
         self.found = 0
         self.computed = 0
         self.images = tuple(image.sha256 for image in images)
+        self.names = tuple(image.id for image in images)
         self._store = store
         self._run = run
         self._check = check
         self._fresh = fresh
         self._base = {**identity(settings, subject), "check": check}
         self._code = {spec.name: foreign.code(spec) for spec in foreign.specs}
-        self._clean = cleaner(names={*METHODS, *(image.id for image in images)})
+        self._left = foreign.left
+        self._clean = cleaner(names={*METHODS, *self.names})
 
     def explainer(self, label: str) -> str | None:
         """The method with its options, and a foreign explainer's code or library version."""
@@ -56,25 +58,43 @@ class StoreJournal:
         return None if code is None else f"{label} {code}"
 
     def find(self, keys: Sequence[Mapping[str, Any]]) -> list[Kept | None]:
-        """What the store holds by these keys; the run takes part in it."""
+        """What the store holds by these keys; the run takes part in it.
+
+        What a foreign explainer left on the model when it was found is told again.
+        """
         if self._fresh:
             return [None] * len(keys)
         hashes = [self._key(key) for key in keys]
         cells = self._store.get(hashes)
         self._store.use(self._run, list(cells))
         self.found += sum(one in cells for one in hashes)
-        return [Kept(cells[one].value, cells[one].blob) if one in cells else None for one in hashes]
+        for cell in (cells[one] for one in hashes if one in cells):
+            if cell.value["left"]:
+                self._left.setdefault(cell.method, cell.value["left"])
+        return [
+            Kept(cells[one].value["found"], cells[one].blob) if one in cells else None
+            for one in hashes
+        ]
 
     def keep(
         self, key: Mapping[str, Any], value: Any, blob: bytes | None = None, *,
         method: str = "", image: str = "",
     ) -> None:  # fmt: skip
         """Put it into the store, in a transaction of its own; secrets are taken out."""
-        cell = Cell(
-            self._key(key), self._check, method, image, self._clean(value), None, "ok", blob
-        )
-        self._store.put([cell], run=self._run)
-        self.computed += 1
+        self.keep_all([Finding(key, value, blob, method, image)])
+
+    def keep_all(self, findings: Sequence[Finding]) -> None:
+        """Put them into the store in one transaction; secrets are taken out."""
+        cells = [
+            Cell(
+                self._key(one.key), self._check, one.method, one.image,
+                {"found": self._clean(one.value), "left": self._left.get(one.method, [])},
+                one.target, "ok", one.blob,
+            )
+            for one in findings
+        ]  # fmt: skip
+        self._store.put(cells, run=self._run)
+        self.computed += len(cells)
 
     def _key(self, key: Mapping[str, Any]) -> str:
         return cell_key({"in": self._base, "of": key})

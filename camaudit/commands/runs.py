@@ -91,7 +91,7 @@ def gc(folder: Path, keep: int) -> None:
 )  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True)
 def export(folder: Path, number: int | None, kind: str | None, out: Path) -> None:
-    """Write a run's records as a table, one row for each method, image and class."""
+    """Write a run's records as a table, one row for each method, image and class, or metric."""
     from camaudit.errors import UsageError
     from camaudit.store.exporting import FORMATS
     from camaudit.store.exporting import export as write

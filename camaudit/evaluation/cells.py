@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from camaudit.evaluation.outcomes import Missing, Remark, Row
 from camaudit.metrics.statistics import bootstrap_mean
 
-__all__ = ["Cells"]
+__all__ = ["Cells", "Gone", "Noted", "Put"]
+
+Put = tuple[str, float | Missing]  #: a metric, and its value or why there is none
+Gone = tuple[tuple[str, ...], Missing, str]  #: metrics, why they have no value, and in words
+
+
+@dataclass(frozen=True, eq=False)
+class Noted:
+    """What was put into the cells of one method, by image and in its order."""
+
+    values: dict[int, list[Put]] = field(default_factory=lambda: defaultdict(list))
+    missing: dict[int, list[Gone]] = field(default_factory=lambda: defaultdict(list))
 
 
 class Cells:
@@ -20,6 +33,16 @@ class Cells:
         self.count = count
         self._cells: dict[tuple[str, str, int | None], list[float | Missing]] = {}
         self._remarks: dict[tuple[str, str, str], list[int]] = {}
+        self._noted: Noted | None = None
+
+    @contextmanager
+    def noted(self) -> Iterator[Noted]:
+        """Within the context what is put is noted, too."""
+        self._noted = Noted()
+        try:
+            yield self._noted
+        finally:
+            self._noted = None
 
     def put(
         self,
@@ -37,6 +60,8 @@ class Cells:
         for place, (value, reason) in enumerate(zip(given, reasons, strict=True), start):
             undefined = Missing.UNDEFINED if value != value else None
             row[place] = reason or undefined or float(value)
+            if self._noted is not None:
+                self._noted.values[place].append((metric, row[place]))
 
     def missing(
         self, metrics: Sequence[str], method: str, places: Sequence[int], why: Missing,
@@ -47,6 +72,9 @@ class Cells:
             row = self._row(metric, method, rivals)
             for place in places:
                 row[place] = why
+        if self._noted is not None:
+            for place in places:
+                self._noted.missing[place].append((tuple(metrics), why, reason))
         self._remarks.setdefault((method, why.value, reason), []).extend(places)
 
     def values(self, metric: str, method: str, rivals: int | None = None) -> list[float | None]:

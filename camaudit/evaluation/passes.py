@@ -12,9 +12,9 @@ from torch import Tensor
 from camaudit.capture import Forwards
 from camaudit.errors import DegenerateModelError
 
-__all__ = ["Passes", "logit_of"]
+__all__ = ["MAPS", "Passes", "logit_of"]
 
-_MAPS = "maps"  # what methods themselves ask for
+MAPS = "maps"  #: the purpose of what methods themselves ask for
 
 
 class Passes:
@@ -27,7 +27,7 @@ class Passes:
 
     def __init__(self, forwards: Forwards) -> None:
         self._forwards = forwards
-        self._purpose = _MAPS
+        self._purpose = MAPS
         self.classes = 0
         self.counts: Counter[str] = Counter()
         self.faults: Counter[tuple[str, str]] = Counter()
@@ -40,7 +40,7 @@ class Passes:
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (M×C) of images (M×C×H×W)."""
         self.counts[self._purpose] += len(images)
-        return self._forwards(images) if self._purpose == _MAPS else self._kept(images)
+        return self._forwards(images) if self._purpose == MAPS else self._kept(images)
 
     @property
     def notes(self) -> tuple[str, ...]:

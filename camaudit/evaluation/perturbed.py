@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -44,21 +45,19 @@ class Perturbed:
         captures = tuple(one.rows(part.start, part.stop) for one in self.captures)
         return replace(self, noise=noise, changes=changes, moved=moved, captures=captures)
 
-    def measure(
-        self, cells: Cells, method: Explainer, seen: Capture, found: Maps, start: int, *,
-        seed: int,
-    ) -> None:  # fmt: skip
-        """Put the metrics of these images into `cells`."""
+    def put_infidelity(self, cells: Cells, method: Explainer, found: Maps, start: int) -> None:
+        """Put infidelity of these images into `cells`."""
         if self.noise is not None and self.changes is not None:
             figures = infidelity(found.maps, self.noise, self.changes)
             cells.put("infidelity", method.label, start, figures, found.reasons)
-        if self.moved is not None:
-            self._sensitivity(cells, method, seen, found, self.moved, start, seed)
 
-    def _sensitivity(
-        self, cells: Cells, method: Explainer, seen: Capture, found: Maps, moved: Tensor,
-        start: int, seed: int,
+    def put_sensitivity(
+        self, cells: Cells, method: Explainer, seen: Capture, found: Maps, start: int, *,
+        seed: int,
     ) -> None:  # fmt: skip
+        """Put max-sensitivity of these images into `cells`."""
+        if self.moved is None:
+            return
         waiting, failed = iter(self.captures), dict[int, NoMaps]()
 
         def again(_images: Tensor) -> Tensor:
@@ -66,7 +65,7 @@ class Perturbed:
             failed.update({row: why for row, why in none.items() if row not in failed})
             return maps
 
-        figures = max_sensitivity(again, seen.images, found.maps, moved)
+        figures = max_sensitivity(again, seen.images, found.maps, self.moved)
         cells.put("max-sensitivity", method.label, start, figures, found.reasons)
         for row, none in failed.items():
             if found.reasons[row] is None:
@@ -74,10 +73,10 @@ class Perturbed:
                 cells.missing(["max-sensitivity"], method.label, [start + row], none.why, reason)
 
 
-def perturb(seen: Capture, options: Options, passes: Passes) -> Perturbed:
-    """Draw the changes of a batch and run what all methods share."""
+def perturb(seen: Capture, options: Options, wanted: Collection[str], passes: Passes) -> Perturbed:
+    """Draw the changes of a batch for the `wanted` checks and run what all methods share."""
     found = Perturbed()
-    if "infidelity" in options.checks:
+    if "infidelity" in wanted:
         noise = gaussian_noise(
             seen.images, seed=options.seed, samples=options.samples, sigma=options.noise
         )
@@ -87,7 +86,7 @@ def perturb(seen: Capture, options: Options, passes: Passes) -> Perturbed:
                 full=logit_of(seen.logits, seen.targets), batch_size=passes.batch_size,
             )  # fmt: skip
         found = replace(found, noise=noise, changes=changes)
-    if "sensitivity" in options.checks:
+    if "sensitivity" in wanted:
         moved = uniform_noise(
             seen.images, seed=options.seed, samples=options.samples, radius=options.radius
         )

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -15,18 +11,20 @@ from torch import Tensor
 
 from camaudit.capture import Capture, Divided, Forwards, capture
 from camaudit.errors import DegenerateModelError, UsageError
-from camaudit.evaluation import imputed, masked, stepwise
+from camaudit.evaluation import imputed, masked
 from camaudit.evaluation.cells import Cells
-from camaudit.evaluation.explained import Explainer, Maps, NoMaps, explained
+from camaudit.evaluation.explained import Explainer
+from camaudit.evaluation.known import Decided, Known
 from camaudit.evaluation.options import Options
 from camaudit.evaluation.outcomes import Evaluation, Missing
 from camaudit.evaluation.passes import Passes
-from camaudit.evaluation.perturbed import Perturbed, perturb
 from camaudit.evaluation.ranking import comparison
-from camaudit.evaluation.regions import located
+from camaudit.evaluation.scoring import Records, Scoring
+from camaudit.evaluation.shared import shared
+from camaudit.evaluation.watch import Watch
+from camaudit.journal import Journal
 from camaudit.metrics.catalogue import METRICS
 from camaudit.metrics.checking import class_shares
-from camaudit.metrics.sparsity import entropy, sparseness
 from camaudit.streams import Images
 
 __all__ = ["Progress", "evaluate"]
@@ -58,6 +56,7 @@ def evaluate(
     costly_images: int | None = None,
     batch_size: int = 16,
     progress: Progress | None = None,
+    journal: Journal | None = None,
 ) -> Evaluation:
     """Compute the metrics of `options` for every method on every image.
 
@@ -76,6 +75,11 @@ def evaluate(
     costly_images: from how many images on, at most, methods take part that run the model many
         times an image (the first ones); None for all.
     batch_size: images that are explained at a time; masked ones run as `forwards` has it.
+    journal: what an earlier evaluation found of these images, see :mod:`camaudit.evaluation.known`.
+        A batch of which all is known is not looked at; of one of which something is not the images
+        run once more, and what is new is kept as it comes. What ended in an error is not kept. The
+        evaluation, counts of passes included, is what it would be without, but for the rounding of
+        images that are computed in another batch.
 
     For M methods and N images the passes are, beside those that the maps themselves take: N of
     the images; M·N masked ones and M·N with the map taken out (confidence); for ADCC the masked
@@ -90,62 +94,54 @@ def evaluate(
     _validate(images, methods, options, targets, regions, black)
     if batch_size < 1:
         raise UsageError(f"batch_size must be at least 1; got {batch_size}")
-    run = _Run(divided, images, list(methods), options, Passes(forwards), progress)
-    run.given, run.regions = targets, regions
-    run.black = black if options.baseline == "black" else None
-    run.batch_size = batch_size
-    run.costly = len(images) if costly_images is None else costly_images
-    return run.all()
+    return _Run(
+        divided, images, list(methods), options, Passes(forwards), progress, journal,
+        given=targets,
+        black=black if options.baseline == "black" else None,
+        regions=regions,
+        batch_size=batch_size,
+        costly=len(images) if costly_images is None else costly_images,
+    ).all()  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class _Shared:
-    """A capture of images `start` …, and what the metrics of all methods on it have in common."""
-
-    seen: Capture
-    start: int
-    ends: stepwise.Ends | None = None
-    perturbed: Perturbed | None = None
-
-    def rows(self, part: slice) -> _Shared:
-        """Those of some of the images; the slice has both ends."""
-        return _Shared(
-            self.seen.rows(part.start, part.stop),
-            self.start + part.start,
-            None if self.ends is None else self.ends.rows(part),
-            None if self.perturbed is None else self.perturbed.rows(part),
-        )
-
-
-@dataclass(eq=False)
 class _Run:
     """One run's state: what has been found so far."""
 
-    divided: Divided
-    images: Images
-    methods: list[Explainer]
-    options: Options
-    passes: Passes
-    progress: Progress | None
-    given: Tensor | None = None
-    regions: Tensor | None = None
-    black: Tensor | None = None
-    costly: int = 0
-    batch_size: int = 16
-    targets: list[int | None] = field(default_factory=list)
-    probabilities: list[float | None] = field(default_factory=list)
-    spent: Counter[str] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        self.cells = Cells(len(self.images))
-        self.curves = stepwise.Curves(self.options)
-        checks = set(self.options.checks)
-        self.metrics = [
-            name for name, entry in METRICS.items()
-            if entry.info.check in checks and entry.info.needs != "methods"
-        ]  # fmt: skip
-        if "adcc" in checks and "average-drop" not in self.metrics:
-            self.metrics.append("average-drop")
+    def __init__(
+        self,
+        divided: Divided,
+        images: Images,
+        methods: list[Explainer],
+        options: Options,
+        passes: Passes,
+        progress: Progress | None,
+        journal: Journal | None,
+        *,
+        given: Tensor | None,
+        black: Tensor | None,
+        regions: Tensor | None,
+        batch_size: int,
+        costly: int,
+    ) -> None:
+        self.divided = divided
+        self.images = images
+        self.methods = methods
+        self.options = options
+        self.passes = passes
+        self.progress = progress
+        self.given = given
+        self.batch_size = batch_size
+        self.costly = costly
+        self.targets: list[int | None] = []
+        self.probabilities: list[float | None] = []
+        self.cells = Cells(len(images))
+        self.watch = Watch()
+        self.metrics = _metrics(options)
+        self.known = Known(journal, options, targets=given, black=black, regions=regions)
+        self.scoring = Scoring(
+            self.cells, options, passes, self.known, self.watch, metrics=self.metrics,
+            black=black, regions=regions,
+        )  # fmt: skip
 
     def all(self) -> Evaluation:
         """Every batch, then what needs all of them."""
@@ -163,59 +159,104 @@ class _Run:
         if "confidence" in self.options.checks:
             masked.put_wins(self.cells, labels, self.options)
         rows = self.cells.rows(seed=self.options.seed)
-        with self._timed("comparison"):
+        with self.watch("comparison"):
             compared = comparison(rows, labels, seed=self.options.seed)
         return Evaluation(
             settings={**self.options.to_dict(), "methods": labels},
             targets=tuple(self.targets),
             probabilities=tuple(self.probabilities),
             rows=rows,
-            curves=self.curves.means(),
+            curves=self.scoring.curves.means(),
             comparison=compared,
             forwards=dict(sorted(self.passes.counts.items())),
             remarks=self.cells.remarks(),
-            seconds={name: nanoseconds / 1e9 for name, nanoseconds in self.spent.items()},
+            seconds=self.watch.seconds,
             notes=self.passes.notes,
         )
 
     def _batch(self, start: int, stop: int) -> None:
         self._stage(f"images {start + 1}-{stop} of {len(self.images)}")
-        given = None if self.given is None else self.given[start:stop]
-        try:
-            with self._timed("images"):
-                seen = capture(
-                    self.divided, self.images[start:stop], targets=given, forwards=self.passes
-                )
-        except DegenerateModelError as error:
-            if stop - start > 1:  # one image spoils its batch: find it, keep the others
-                for place in range(start, stop):
-                    self._batch(place, place + 1)
+        known = self.known.decided(range(start, stop))
+        seen, decided = None, [one for one in known if one is not None]
+        records = self._records(start, decided) if len(decided) == len(known) else None
+        wanted = self._wanted(start, stop, records or {})
+        if records is None or wanted:
+            try:
+                with self.watch("images"):
+                    seen = self._capture(start, stop, decided if records is not None else None)
+            except DegenerateModelError as error:
+                if stop - start > 1:  # one image spoils its batch: find it, keep the others
+                    for place in range(start, stop):
+                        self._batch(place, place + 1)
+                    return
+                self._undecided(start, str(error))
                 return
-            self._undecided(start, str(error))
-            return
+        if seen is not None and records is None:
+            decided = self._decide(seen, start, known)
+            records = self._records(start, decided)
+            wanted = self._wanted(start, stop, records)
         self.passes.add("images", stop - start)
+        self.targets += [one.target for one in decided]
+        self.probabilities += [one.probability for one in decided]
+        self._score(start, seen, decided, records or {}, wanted)
+
+    def _capture(self, start: int, stop: int, decided: Sequence[Decided] | None) -> Capture:
+        """The images' capture; of the classes that they are known to have, where they are."""
+        given = None if self.given is None else self.given[start:stop]
+        if decided is not None:
+            given = torch.tensor([one.target for one in decided])
+        seen = capture(self.divided, self.images[start:stop], targets=given, forwards=self.passes)
+        if self.given is not None and not self.passes.classes:
+            _check_targets(self.given, seen.logits.shape[1])
         self.passes.classes = seen.logits.shape[1]
-        if self.given is not None and not self.targets:
-            _check_targets(self.given, self.passes.classes)
-        self.targets += seen.targets.tolist()
+        return seen
+
+    def _decide(self, seen: Capture, start: int, known: Sequence[Decided | None]) -> list[Decided]:
+        """What the model sees in images of which not all were known."""
         found = class_shares(seen.logits, seen.targets, link=seen.link).tolist()
-        self.probabilities += [None if math.isnan(value) else value for value in found]
-        shared = self._shared(seen, start)
+        decided = []
+        for row, (target, share) in enumerate(zip(seen.targets.tolist(), found, strict=True)):
+            one, before = Decided(target, None if math.isnan(share) else share), known[row]
+            if before is not None and before.target == target:
+                one = before
+            self.known.keep_decided(start + row, one)
+            decided.append(one)
+        return decided
+
+    def _records(self, start: int, decided: Sequence[Decided]) -> Records:
+        """What is known of all methods on these images."""
+        asked = [
+            (method, place)
+            for method in self.methods
+            for place in range(start, min(start + len(decided), self._limit(method)))
+        ]
+        return self.known.records(asked, dict(enumerate(decided, start)))
+
+    def _wanted(self, start: int, stop: int, records: Records) -> frozenset[str]:
+        """Groups of metrics of which anything has to be computed on these images."""
+        return frozenset().union(
+            *(
+                self.known.open(records.get((method.label, place), {}))
+                for method in self.methods
+                for place in range(start, min(stop, self._limit(method)))
+            )
+        )
+
+    def _score(
+        self, start: int, seen: Capture | None, decided: Sequence[Decided], records: Records,
+        wanted: frozenset[str],
+    ) -> None:  # fmt: skip
+        """Every method on these images; what is new of a part of them is kept at once."""
+        found = shared(
+            start, decided, seen, wanted, self.known.groups, self.options, self.passes, self.watch
+        )
         for method in self.methods:
             self._stage(f"{method.label}, images from {start + 1} of {len(self.images)}")
-            for part in self._parts(method, start, stop):
-                self._score(method, shared.rows(part))
-
-    def _shared(self, seen: Capture, start: int) -> _Shared:
-        """What all methods have in common on these images."""
-        shared = _Shared(seen, start)
-        if "insertion-deletion" in self.options.checks:
-            with self._timed("insertion-deletion"):
-                shared = replace(shared, ends=stepwise.ends(seen, self.passes))
-        if {"infidelity", "sensitivity"} & set(self.options.checks):
-            with self._timed("perturbations"):
-                shared = replace(shared, perturbed=perturb(seen, self.options, self.passes))
-        return shared
+            for part in self._parts(method, start, start + len(decided)):
+                self.scoring.score(method, found.rows(part), records)
+                self.known.flush()
+                self._advance((part.stop - part.start) * self._unit(method))
+        self.known.flush()
 
     def _undecided(self, place: int, message: str) -> None:
         self.targets.append(None)
@@ -234,44 +275,6 @@ class _Run:
         step = 1 if _slow(method) else max(count, 1)
         for first in range(0, count, step):
             yield slice(first, min(first + step, count))
-
-    def _score(self, method: Explainer, shared: _Shared) -> None:
-        """Every metric of one method on the images of one capture."""
-        count = len(shared.seen)
-        with self._timed("maps"):
-            found = explained(method, shared.seen, seed=self.options.seed)
-        if isinstance(found, NoMaps) and count > 1:  # find whose fault it is, keep the others
-            for row in range(count):
-                self._score(method, shared.rows(slice(row, row + 1)))
-            return
-        if isinstance(found, NoMaps):
-            places = range(shared.start, shared.start + count)
-            self.cells.missing(self.metrics, method.label, places, found.why, found.message)
-        else:
-            self._measure(method, shared, found)
-        self._advance(count * self._unit(method))
-
-    def _measure(self, method: Explainer, shared: _Shared, found: Maps) -> None:
-        label, checks, seed = method.label, self.options.checks, self.options.seed
-        seen, start, cells, passes = shared.seen, shared.start, self.cells, self.passes
-        if "confidence" in checks or "adcc" in checks:
-            with self._timed("confidence"):
-                masked.measure(cells, method, seen, found, start, self.options, passes, self.black)
-        if shared.ends is not None:
-            with self._timed("insertion-deletion"):
-                self.curves.measure(cells, label, seen, found, start, shared.ends, passes)
-        if self.regions is not None:
-            regions = self.regions[start : start + len(seen)].to(found.maps.device)
-            located(cells, label, found, regions, start, self.options)
-        if "sparsity" in checks:
-            for name, figure in (("sparseness", sparseness), ("entropy", entropy)):
-                cells.put(name, label, start, figure(found.lit), found.reasons)
-        if "road" in checks:
-            with self._timed("road"):
-                imputed.measure(cells, label, seen, found, start, passes, seed=seed)
-        if shared.perturbed is not None:
-            with self._timed("perturbations"):
-                shared.perturbed.measure(cells, method, seen, found, start, seed=seed)
 
     def _work(self) -> int:
         return sum(self._limit(method) * self._unit(method) for method in self.methods)
@@ -298,16 +301,18 @@ class _Run:
         if self.progress is not None:
             self.progress.advance(work)
 
-    @contextmanager
-    def _timed(self, what: str) -> Iterator[None]:
-        started = time.perf_counter_ns()
-        try:
-            yield
-        finally:
-            self.spent[what] += time.perf_counter_ns() - started
-
 
 _COSTLY = 300  # passes that the maps of a costly method are taken to need, for the ETA
+
+
+def _metrics(options: Options) -> list[str]:
+    """The metrics that a method without maps has no values of."""
+    checks = set(options.checks)
+    found = [
+        name for name, entry in METRICS.items()
+        if entry.info.check in checks and entry.info.needs != "methods"
+    ]  # fmt: skip
+    return [*found, "average-drop"] if checks & {"adcc"} and "average-drop" not in found else found
 
 
 def _slow(method: Explainer) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,21 +23,31 @@ from camaudit.metrics.insertion_deletion import (
     insertion_canvas,
     insertion_curve,
     pixel_order,
-    same_pixels,
+    pixel_sets,
 )
 
-__all__ = ["CURVES", "Curves", "Ends", "ends"]
+__all__ = ["CURVES", "PURPOSE", "Curves", "Ends", "Points", "ends"]
 
 CURVES = 8  #: images whose own curves are kept
+PURPOSE = "insertion and deletion"  #: of its passes
+
+_AREAS = ("insertion-auc", "deletion-auc")
 
 
 @dataclass(frozen=True, eq=False)
-class _Done:
-    """One image's order (HW, int32 to take less room) by a method, with both of its curves."""
+class Points:
+    """Both curves of a method on one image (steps + 1 each, float64, on the CPU).
 
-    order: Tensor
+    sets: digests of the pixels that are replaced at each point (int64), which tell what it has in
+    common with other methods' curves. tied: the share of pixels whose order a draw decided. A map
+    that says nothing has no order: its curves are NaN, and `tied` is None.
+    """
+
+    sets: Tensor
     shown: Tensor
     hidden: Tensor
+    tied: float | None
+    ordered: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,53 +55,41 @@ class Ends:
     """Where the curves of some images begin and end: the canvases, and `p_c` at the ends.
 
     canvas: N×C×H×W. whole, blurred, empty: N each, of the image, its canvas and nothing.
-    `memo` holds, for each image, the methods' orders and curves so far.
     """
 
     canvas: Tensor
     whole: Tensor
     blurred: Tensor
     empty: Tensor
-    memo: tuple[list[_Done], ...] = field(default=(), repr=False)
-
-    def __post_init__(self) -> None:
-        if not self.memo:
-            object.__setattr__(self, "memo", tuple([] for _ in self.canvas))
 
     def rows(self, part: slice) -> Ends:
         """Those of some of the images."""
-        ends = self.whole[part], self.blurred[part], self.empty[part]
-        return Ends(self.canvas[part], *ends, memo=self.memo[part])
-
-    def known(self, order: Tensor, steps: int, pixels_per_step: int) -> tuple[Tensor, Tensor]:
-        """Points of either curve (N×(steps + 1)) that another method's order gave, NaN elsewhere.
-
-        Grad-CAM and XGrad-CAM of a pooled linear head, say, are one map but for rounding.
-        """
-        found = self.whole.new_full((2, len(order), steps + 1), torch.nan)
-        for row, done in enumerate(self.memo):
-            for other in done:
-                there = other.order.long()[None]
-                same = same_pixels(order[row : row + 1], there, pixels_per_step=pixels_per_step)[0]
-                found[0, row, same] = other.shown[same]
-                found[1, row, same] = other.hidden[same]
-        return found[0], found[1]
-
-    def keep(self, order: Tensor, shown: Tensor, hidden: Tensor) -> None:
-        """Remember a method's orders and curves, where it has any."""
-        for row in (order[:, 0] >= 0).nonzero().flatten().tolist():
-            self.memo[row].append(_Done(order[row].int(), shown[row], hidden[row]))
+        return Ends(self.canvas[part], self.whole[part], self.blurred[part], self.empty[part])
 
 
 def ends(seen: Capture, passes: Passes) -> Ends:
     """One pass for each canvas, and one for the empty image of all of them."""
-    with passes.of("insertion and deletion"):
+    with passes.of(PURPOSE):
         canvas = insertion_canvas(seen.images)
         blurred = class_shares(passes(canvas), seen.targets, link=seen.link)
         nothing = passes(torch.zeros_like(seen.images[:1])).expand(len(seen), -1)
     whole = class_shares(seen.logits, seen.targets, link=seen.link)
     empty = class_shares(nothing, seen.targets, link=seen.link)
     return Ends(canvas, whole, blurred, empty)
+
+
+def _common(sets: Tensor, others: Sequence[Sequence[Points]]) -> tuple[Tensor, Tensor]:
+    """Points of either curve (N×(steps + 1)) that another method's order gave, NaN elsewhere.
+
+    Grad-CAM and XGrad-CAM of a pooled linear head, say, are one map but for rounding.
+    """
+    found = torch.full((2, *sets.shape), torch.nan, dtype=torch.float64)
+    for row, done in enumerate(others):
+        for other in done:
+            same = sets[row] == other.sets
+            found[0, row, same] = other.shown[same]
+            found[1, row, same] = other.hidden[same]
+    return found[0], found[1]
 
 
 class Curves:
@@ -112,14 +110,18 @@ class Curves:
         found: Maps,
         start: int,
         ends: Ends,
+        others: Sequence[list[Points]],
         passes: Passes,
-    ) -> None:
-        """Put both areas of these images into `cells`, and keep the curves."""
+    ) -> list[Points]:
+        """Put both areas of these images into `cells`, and keep the curves, which are returned.
+
+        `others` holds, for each image, those of the methods before; this one's are added.
+        """
         order, tied = pixel_order(found.maps, seed=self._options.seed)
-        self._tied.setdefault(label, []).extend(tied[found.defined].tolist())
         step, size = self._options.pixels_per_step, passes.batch_size
-        revealed, removed = ends.known(order, -(-order.shape[1] // step), step)
-        with passes.of("insertion and deletion"):
+        sets = pixel_sets(order, pixels_per_step=step)
+        revealed, removed = _common(sets, others)
+        with passes.of(PURPOSE):
             shown = insertion_curve(
                 passes, seen.images, order, seen.targets, canvas=ends.canvas,
                 pixels_per_step=step, batch_size=size, first=ends.blurred, last=ends.whole,
@@ -130,20 +132,58 @@ class Curves:
                 pixels_per_step=step, batch_size=size, first=ends.whole, last=ends.empty,
                 known=removed, link=seen.link,
             )  # fmt: skip
-        ends.keep(order, shown, hidden)
-        for metric, curves in (("insertion-auc", shown), ("deletion-auc", hidden)):
+        for metric, curves in zip(_AREAS, (shown, hidden), strict=True):
             cells.put(metric, label, start, curve_auc(curves), found.reasons)
-            self._keep((metric, label), curves.cpu(), start)
+        shares = [share if said else None for share, said
+                  in zip(tied.tolist(), found.defined.tolist(), strict=True)]  # fmt: skip
+        points = [
+            Points(*of_image)
+            for of_image in zip(
+                sets, shown.cpu(), hidden.cpu(), shares, (order[:, 0] >= 0).tolist(), strict=True
+            )
+        ]
+        self._add(label, start, points, others)
+        return points
 
-    def _keep(self, key: tuple[str, str], curves: Tensor, start: int) -> None:
+    def again(
+        self, cells: Cells, label: str, place: int, known: Points, others: list[Points],
+        passes: Passes,
+    ) -> None:  # fmt: skip
+        """Take up what :meth:`measure` gave before for an image whose areas are in `cells`.
+
+        Passes are counted, and points taken over from `others`, as if it were computed now.
+        """
+        curves = [known.shown, known.hidden]
+        if known.ordered:
+            for number, found in enumerate(_common(known.sets[None], [others])):
+                unknown = found[0].isnan()
+                passes.add(PURPOSE, int(unknown[1:-1].sum()))  # the ends are the same for all
+                taken = torch.where(unknown, curves[number], found[0])
+                if not torch.equal(taken, curves[number]):
+                    cells.put(_AREAS[number], label, place, curve_auc(taken[None]), [None])
+                    curves[number] = taken
+        points = replace(known, shown=curves[0], hidden=curves[1])
+        self._add(label, place, [points], [others])
+
+    def _add(
+        self, label: str, start: int, points: Sequence[Points], others: Sequence[list[Points]]
+    ) -> None:
         """Add the curves that are defined, one after another, whatever their batches are."""
-        for place, values in enumerate(curves, start):
-            if not bool(torch.isfinite(values).all()):
-                continue
-            self._sums[key] = self._sums.get(key, torch.zeros_like(values)) + values
-            self._counts[key] += 1
-            if place < CURVES:
-                self._first.setdefault(key, {})[place] = _rounded(values)
+        tied = self._tied.setdefault(label, [])
+        tied += [one.tied for one in points if one.tied is not None]
+        for number, metric in enumerate(_AREAS):
+            key = (metric, label)
+            for place, one in enumerate(points, start):
+                values = (one.shown, one.hidden)[number]
+                if not bool(torch.isfinite(values).all()):
+                    continue
+                self._sums[key] = self._sums.get(key, torch.zeros_like(values)) + values
+                self._counts[key] += 1
+                if place < CURVES:
+                    self._first.setdefault(key, {})[place] = _rounded(values)
+        for before, one in zip(others, points, strict=True):
+            if one.ordered:
+                before.append(one)
 
     def means(self) -> tuple[MeanCurve, ...]:
         """One mean curve for each metric and method that has any."""

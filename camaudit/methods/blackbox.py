@@ -9,7 +9,7 @@ from torch import Tensor
 from camaudit.capture import Capture
 from camaudit.maps import upsample
 from camaudit.methods.base import MethodInfo, method
-from camaudit.methods.masking import mask_logits
+from camaudit.methods.masking import asked, mask_logits
 from camaudit.methods.noise import generator
 from camaudit.methods.options import between, count
 from camaudit.methods.rows import accumulating, each_row
@@ -56,6 +56,7 @@ def rise(
         key = ("rise", seed, masks, cells, keep)
         if key not in memo:
             memo[key] = mask_logits(capture, row, masks, raised)
+        asked(memo, key, range(masks))
         probabilities = capture.probability(memo[key], row).to(accumulating(image.dtype))
         total = torch.zeros(maps_size, dtype=accumulating(image.dtype), device=image.device)
         for start in range(0, masks, capture.batch_size):

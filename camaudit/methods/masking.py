@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from camaudit.capture import Capture
 
-__all__ = ["black_logits", "channel_logits", "distinct", "mask_logits"]
+__all__ = ["asked", "black_logits", "channel_logits", "distinct", "mask_logits", "take_asked"]
 
 Masks = Callable[[Tensor], Tensor]
 T = TypeVar("T")
+
+_ASKED = "asked"
 
 
 def mask_logits(
@@ -67,17 +69,31 @@ def channel_logits(
         capture, row, len(missing), lambda start, stop: masks(missing[start:stop])
     )
     known[missing] = True
+    asked(capture.memo[row], key, wanted.tolist())
     return table[first[channels]]
 
 
 def black_logits(capture: Capture, row: int) -> Tensor:
     """Logits (C) of the all-zero image, which a standardised image calls the mean colour."""
-    return _kept(
+    found = _kept(
         capture,
         row,
         "black",
         lambda: capture.model(torch.zeros_like(capture.images[row : row + 1]))[0],
     )
+    asked(capture.memo[row], "black", [0])
+    return found
+
+
+def asked(memo: dict[Any, Any], key: Hashable, which: Iterable[int]) -> None:
+    """Note in an image's memo that masks of the form `key` were asked for, run now or before."""
+    memo.setdefault(_ASKED, {}).setdefault(repr(key), set()).update(which)
+
+
+def take_asked(memo: dict[Any, Any]) -> dict[str, set[int]]:
+    """The masks that were asked for since the last call, by their form; each is one pass."""
+    found: dict[str, set[int]] = memo.pop(_ASKED, {})
+    return found
 
 
 def distinct(A: Tensor) -> Tensor:

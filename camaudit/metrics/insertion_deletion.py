@@ -28,7 +28,7 @@ __all__ = [
     "insertion_canvas",
     "insertion_curve",
     "pixel_order",
-    "same_pixels",
+    "pixel_sets",
 ]
 
 Model = Callable[[Tensor], Tensor]  #: images M×C×H×W to logits M×classes
@@ -79,25 +79,25 @@ def check_order(order: Tensor, shape: tuple[int, int]) -> None:
         raise UsageError("each row of an order holds every pixel once, or -1 everywhere")
 
 
-def same_pixels(order: Tensor, other: Tensor, *, pixels_per_step: int = PIXELS_PER_STEP) -> Tensor:
-    """Whether the first 0, s, 2s, … pixels of two orders are the same ones, in whatever order.
+def pixel_sets(order: Tensor, *, pixels_per_step: int = PIXELS_PER_STEP) -> Tensor:
+    """Digests of the first 0, s, 2s, … pixels of an order: sets that are equal have equal ones.
 
-    They are where the largest rank in `other` of the first n pixels of `order` is n − 1. On one
-    image the points of both curves are then one, which runs once (`known` of :func:`curve`).
+    Every pixel has a number of 64 bits, drawn from PCG64(0), and a set the sum of them modulo 2⁶⁴,
+    so that two different sets have one digest by a chance of 2⁻⁶⁴. On one image the points of both
+    curves are one where two orders have the same set, and run once (`known` of :func:`curve`).
 
-    order, other: int64 (N×HW) of :func:`pixel_order`. Returns bool (N×(steps + 1)), True at both
-    ends; False everywhere for rows of −1. Raises :class:`UsageError` for what is no order.
+    order: int64 (N×HW) of :func:`pixel_order`. Returns int64 (N×(steps + 1)) on the CPU, 0 for rows
+    of −1. Raises :class:`UsageError` for what is no order.
     """
-    check_order(order, (len(order), other.shape[-1]))
-    check_order(other, (len(order), other.shape[-1]))
+    check_order(order, (len(order), order.shape[-1]))
     _at_least(1, pixels_per_step=pixels_per_step)
-    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
-    defined = (order[:, :1] >= 0) & (other[:, :1] >= 0)
-    ranks = torch.empty_like(order).scatter_(1, other.clamp(min=0), places)
-    largest = ranks.gather(1, order.clamp(min=0)).cummax(dim=1).values
-    ends = [*range(pixels_per_step, order.shape[1], pixels_per_step), order.shape[1]]
-    same = largest[:, [end - 1 for end in ends]] == torch.tensor(ends, device=order.device) - 1
-    return F.pad(same, (1, 0), value=True) & defined
+    count = order.shape[1]
+    drawn = np.random.default_rng(0).integers(2**64, size=count, dtype=np.uint64).view(np.int64)
+    places = order.cpu()
+    sums = torch.from_numpy(drawn)[places.clamp(min=0)].cumsum(dim=1)
+    ends = [*range(pixels_per_step, count, pixels_per_step), count]
+    found = F.pad(sums[:, [end - 1 for end in ends]], (1, 0))
+    return found.masked_fill(places[:, :1] < 0, 0)
 
 
 def insertion_canvas(
@@ -180,7 +180,7 @@ def curve(
     first, last: float64 (N), `p_c` of start and of end where they are known: with both, a curve
         costs `steps − 1` passes, else one more for each that is missing.
     known: float64 (N×(steps + 1)), `p_c` of points that another order has in common with this one
-        (:func:`same_pixels`), which are not run again; NaN where it is not known.
+        (:func:`pixel_sets`), which are not run again; NaN where it is not known.
     link: what turns the model's logits into probabilities.
 
     Returns float64 (N×(steps + 1)) in [0, 1]. Raises :class:`UsageError` for shapes that do not

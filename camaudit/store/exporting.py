@@ -6,12 +6,13 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from camaudit.errors import MissingExtraError
 from camaudit.files import replacing
+from camaudit.store.cells import Cell
 from camaudit.store.database import Store
 
 __all__ = ["COLUMNS", "FORMATS", "export", "rows"]
@@ -25,25 +26,46 @@ COLUMNS: dict[str, type] = {
     "key": str, "check": str, "method": str, "image": str, "target": int, "status": str,
     **dict.fromkeys(_FIGURES, float),
     "unmasked_status": str, **dict.fromkeys((f"unmasked_{name}" for name in _FIGURES), float),
-    "message": str,
+    "message": str, "metric": str, "value": float,
 }  # fmt: skip
 
 
 def rows(store: Store, run: int) -> Iterator[dict[str, Any]]:
-    """The cells of a run as rows of :data:`COLUMNS`; those that hold no figures are passed over."""
+    """The cells of a run as rows of :data:`COLUMNS`, one for each metric that a cell holds.
+
+    Those that hold no figures are passed over.
+    """
     for cell in store.members(run):
-        figures = cell.value.get("figures")
-        if figures is None:
+        if "figures" in cell.value:
+            yield _row(cell, **_of_zone(cell.value))
             continue
-        other = cell.value.get("unmasked") or {}
-        yield {
-            "key": cell.key, "check": cell.check, "method": cell.method, "image": cell.image,
-            "target": cell.target, "status": cell.status,
-            **{name: figures[name] for name in _FIGURES},
-            "unmasked_status": other.get("status"),
-            **{f"unmasked_{name}": other.get(name) for name in _FIGURES},
-            "message": cell.value.get("message"),
-        }  # fmt: skip
+        found = cell.value.get("found")
+        if not isinstance(found, dict) or "metrics" not in found:
+            continue
+        messages = {name: reason for names, _, reason in found["missing"] for name in names}
+        for metric, value in found["metrics"]:
+            known = {"status": value} if isinstance(value, str) else {"value": float(value)}
+            yield _row(cell, metric=metric, message=messages.get(metric), **known)
+        if not found["metrics"]:
+            for _, why, reason in found["missing"]:
+                yield _row(cell, status=why, message=reason)
+
+
+def _row(cell: Cell, **known: Any) -> dict[str, Any]:
+    """A row of what is known of a cell; null for the rest."""
+    of_cell = ("key", "check", "method", "image", "target", "status")
+    return {**dict.fromkeys(COLUMNS), **{name: getattr(cell, name) for name in of_cell}, **known}
+
+
+def _of_zone(value: Mapping[str, Any]) -> dict[str, Any]:
+    """What a cell of the check dead-zone holds."""
+    figures, other = value["figures"], value.get("unmasked") or {}
+    return {
+        **{name: figures[name] for name in _FIGURES},
+        "unmasked_status": other.get("status"),
+        **{f"unmasked_{name}": other.get(name) for name in _FIGURES},
+        "message": value.get("message"),
+    }
 
 
 def export(store: Store, run: int, path: Path, kind: str) -> int:

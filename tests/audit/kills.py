@@ -1,9 +1,9 @@
 """Random SIGKILLs over runs of several hundred cells: nothing lost, nothing twice, results equal.
 
-`python -m tests.audit.kills --kills 500` kills the process that runs; `--what worker` kills the
-worker processes of one that goes on, `--what ray` those of a Ray cluster, `--what node` everything
-on one of its nodes. Every run that comes to
-its end is compared with an undisturbed one, and the next begins in a new folder.
+`python -m tests.audit.kills --kills 500` kills the process that runs, `--what metrics` one that
+takes metrics; `--what worker` kills the worker processes of one that goes on, `--what ray` those of
+a Ray cluster, `--what node` everything on one of its nodes. Every run that comes to its end is
+compared with an undisturbed one, and the next begins in a new folder.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -34,6 +35,7 @@ from tests.subjects import FACTORY
 METHODS = ("gradcam", "gradcam++", "hirescam", "layercam", "scorecam", "random")
 IMAGES, COSTLY = 60, 20
 CELLS = 5 * IMAGES + COSTLY
+CHECKS = ("confidence", "insertion-deletion", "sparsity")
 
 
 def prepared(folder: Path) -> Settings:
@@ -58,16 +60,19 @@ def text(found: Any) -> str:
     return json.dumps(plain, sort_keys=True)
 
 
-def kept(folder: Path) -> set[str]:
-    """The keys of the cells that are there."""
+def kept(folder: Path, check: str = "dead-zone") -> set[str]:
+    """The keys of a check's cells that are there."""
     with open_store(folder) as store:
         assert not store.notes, store.notes
         cells = [one for run in store.runs() for one in store.members(run.number)]
-    return {one.key for one in cells if one.check == "dead-zone"}
+    return {one.key for one in cells if one.check == check}
 
 
 def processes(settings: Settings, root: Path, kills: int, draw: np.random.Generator) -> None:
     """Kill whole runs: each is a fork of this process, which has everything loaded."""
+    check, total = "dead-zone", CELLS
+    if not settings.walled:  # the images, and of each method its maps and every check
+        check, total = ("metrics", IMAGES + (1 + len(CHECKS)) * CELLS)
     started = time.monotonic()
     expected = text(run_audit(settings, records=root / "undisturbed"))
     whole = time.monotonic() - started
@@ -86,21 +91,21 @@ def processes(settings: Settings, root: Path, kills: int, draw: np.random.Genera
         _, status = os.waitpid(child, 0)
         done += os.WIFSIGNALED(status)
         if (folder / STORE_NAME).exists():
-            after = kept(folder)
+            after = kept(folder, check)
             assert before <= after, "cells were lost"
             before = after
         if os.WIFEXITED(status):
             assert os.WEXITSTATUS(status) == 0
             assert (folder / "text.json").read_text() == expected, f"{folder} differs"
-            assert len(before) == CELLS
+            assert len(before) == total
             finished += 1
             folder, before = root / f"run-{finished}", set()
         if attempt % 50 == 0:
             print(f"{done} kills, {finished} runs came to their end", flush=True)
     final = run_audit(settings, records=folder)
     assert text(final) == expected
-    assert final.results.timing["cells"] == {"found": len(before), "computed": CELLS - len(before)}
-    print(f"{done} kills of whole runs, {finished + 1} runs of {CELLS} cells, all equal")
+    assert final.results.timing["cells"] == {"found": len(before), "computed": total - len(before)}
+    print(f"{done} kills of whole runs, {finished + 1} runs of {total} cells, all equal")
 
 
 def workers(
@@ -208,14 +213,18 @@ def _workers(ray: bool) -> list[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=500)
-    parser.add_argument("--what", choices=["run", "worker", "ray", "node"], default="run")
+    parser.add_argument(
+        "--what", choices=["run", "metrics", "worker", "ray", "node"], default="run"
+    )
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
     draw = np.random.default_rng(given.seed)
     with tempfile.TemporaryDirectory() as folder:
         settings = prepared(Path(folder))
-        if given.what == "run":
+        if given.what == "metrics":
+            settings = replace(settings, checks=CHECKS, wall="auto", live_rows=None)
+        if given.what in ("run", "metrics"):
             processes(settings, Path(folder), given.kills, draw)
         elif given.what == "node":
             nodes(settings, Path(folder), given.kills, draw)

@@ -82,6 +82,32 @@ def test_a_run_is_exported(
     assert found == lines
 
 
+def test_cells_of_metrics_are_shown_and_exported(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = {"metrics": [["road", 0.5], ["adcc", "undefined"]], "missing": [], "passes": {}}
+    gone = {"metrics": [], "missing": [[[], "not applicable", "no such layer"]], "passes": {}}
+    maps = {"metrics": [], "missing": [], "passes": {"maps": 3}}
+    with open_store(folder) as store:
+        cells = [
+            Cell(cell_key({"m": n}), "metrics", "cam", "a", {"found": one, "left": []}, 2, "ok")
+            for n, one in enumerate((found, gone, maps, [1.0]))
+        ]
+        store.put(cells, run=2)
+    assert "4  metrics      ok              cam" in run(["show", str(folder)], capsys)[1]
+    run(["export", str(folder), "--out", str(tmp_path / "t.jsonl")], capsys)
+    lines = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()]
+    ours = [line for line in lines if line["check"] == "metrics"]
+    told = [[line[name] for name in ("metric", "value", "status", "message")] for line in ours]
+    assert told == [
+        ["road", 0.5, "ok", None], ["adcc", None, "undefined", None],
+        [None, None, "not applicable", "no such layer"],
+    ]  # fmt: skip
+    assert {(line["method"], line["image"], line["target"]) for line in ours} == {("cam", "a", 2)}
+    assert [line["mu_l1"] for line in lines] == [0.25, 0.25, None, None, None]
+    assert list(lines[0]) == list(ours[0])
+
+
 def test_what_is_not_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments in (["list", str(tmp_path)], ["show", str(tmp_path)], ["gc", str(tmp_path)]):
         code, _, err = run(arguments, capsys)

@@ -55,7 +55,8 @@ def evaluated(
     divided: Cut | None = None, **options: Any,
 ) -> Evaluation:  # fmt: skip
     """An evaluation by the checks (and other options) named."""
-    arguments = {key: options.pop(key) for key in ("costly_images", "progress", "targets", "black")
+    arguments = {key: options.pop(key)
+                 for key in ("costly_images", "progress", "targets", "black", "journal")
                  if key in options}  # fmt: skip
     given, divided = images() if given is None else given, divided or cut()
     checks = options.get("checks", ())
