@@ -27,6 +27,7 @@ from camaudit.report.keeping import MapsWriter, keeping
 from camaudit.report.kept import KeptMap, upsampled
 from camaudit.report.kept_maps import KeptMaps
 from camaudit.report.reading import results_of
+from camaudit.store import open_store
 from camaudit.types import DeadZoneFigures, Status
 from camaudit.walls import WalledModel
 
@@ -180,11 +181,16 @@ def test_maps_out_of_the_store_are_kept_as_those_that_are_computed(
     settings: Settings, tmp_path: Path
 ) -> None:
     found = []
+    asked = replace(settings, methods=("gradcam", "hirescam", "uniform"))
     for name in ("first", "second"):
         with keeping(tmp_path / name, 3) as writer:
-            outcome = run_audit(settings, writer=writer, records=tmp_path / "store")
+            outcome = run_audit(asked, writer=writer, records=tmp_path / "store")
             found.append([(image.maps, image.unmasked) for image in writer.finish()])
     assert outcome.results.timing["cells"]["computed"] == 0
+    with open_store(tmp_path / "store") as store:
+        places = {one.method: one.value["maps"] for one in store.members(1) if one.blob}
+    assert places["uniform"] == [0, 0]  # equal maps are in a cell once
+    assert places["hirescam"] == [0, 1]
     for before, after in zip(*found, strict=True):
         for those, these in zip(before, after, strict=True):
             assert list(those) == list(these)

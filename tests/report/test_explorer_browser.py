@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,7 @@ def test_without_the_wall_nothing_is_hatched(browser: Any, report: Path) -> None
         note, mode = page.locator("#explorer-model-note"), page.locator("#explorer-wall-mode")
         assert not note.is_visible()
         page.locator("#explorer-model").select_option("unmasked")
+        assert note.is_visible()
         assert "it sees all of the image, and no part of it is dead" in note.inner_text()
         assert (page.evaluate(hatch), page.evaluate(border)) == ("hidden", "visible")
         assert mode.input_value() == "outlined"
@@ -304,13 +306,29 @@ def test_a_link_restores_the_model_without_the_wall(browser: Any, report: Path) 
     assert figure(page, "broken") == "no figure"
     reason = page.locator("#explorer-views .absent").inner_text()
     assert reason.startswith("Failed: RuntimeError: the hook")
-    place = page.locator("#explorer-place").inner_text()
-    page.locator("#explorer-model").select_option("walled")
-    until(page, "!document.querySelector('#explorer-views').textContent.includes('unmasked')")
-    assert page.locator("#explorer-place").inner_text() == place  # the order is the walled one's
     page.evaluate("location.hash = '#image=image-3&model=constructor'")
     ready(page, "image 3")
     assert page.locator("#explorer-model").input_value() == "walled"
+    page.close()
+
+
+def test_the_order_is_that_of_the_figures_with_the_wall(
+    browser: Any, tmp_path: Path, maps: KeptMaps
+) -> None:
+    plain = many_results(COUNT)
+    records = [
+        replace(one, unmasked=replace(one.unmasked, mu_l1=1 - one.mu_l1))
+        if one.unmasked is not None and one.mu_l1 is not None
+        else one
+        for one in plain.records
+    ]
+    shares = {one.image: one.mu_l1 or 0.0 for one in records if one.method == "gradcam"}
+    worst = max(shares, key=shares.__getitem__)
+    made = report_files(replace(plain, records=records), (), (), maps)
+    path = write_pages(made, tmp_path)[0]
+    page = linked(browser, path, "#image=&methods=gradcam&model=unmasked&sort=gradcam")
+    ready(page, worst.replace("-", " "))
+    assert figure(page, "GradCAM") == f"unmasked μ {percent(1 - shares[worst])}"
     page.close()
 
 
