@@ -153,7 +153,9 @@ class _Shard:
         except (OSError, tarfile.TarError, ValueError) as error:
             # tarfile raises ValueError too, for numbers that are none
             said = getattr(error, "strerror", None) or error
-            self._fault(f"not read to its end, {len(self._samples)} samples until there: {said}")
+            known = len(self._samples)
+            before = f"not read to its end, {known} samples until there" if known else "not read"
+            self._fault(f"{before}: {said}")
 
     def _check_end(self, file: IO[bytes], offset: int) -> None:
         """tarfile takes a header that is none for the end of the archive, which is a block of 0."""

@@ -149,7 +149,15 @@ STATED: tuple[Stated, ...] = (
         "captum:LayerDeepLift captum:LayerConductance captum:LayerIntegratedGradients "
         "captum:InternalInfluence captum:Saliency captum:InputXGradient captum:IntegratedGradients "
         "captum:DeepLift captum:NoiseTunnel captum:GradientShap captum:LayerGradientShap "
-        "captum:DeepLiftShap captum:GuidedBackprop captum:Deconvolution captum:GuidedGradCam",
+        "captum:DeepLiftShap captum:LayerDeepLiftShap captum:GuidedBackprop captum:Deconvolution "
+        "captum:GuidedGradCam captum:FeatureAblation captum:LayerFeatureAblation",
+        "completeness completeness-pooled",
+    ),
+    _stated(
+        "absolute values of windows",
+        "As above, and every pixel has the mean over its windows. With windows of one pixel and "
+        "`reduce=sum` the same examples hold.",
+        "captum:Occlusion",
         "completeness completeness-pooled",
     ),
     _stated(
@@ -164,8 +172,23 @@ STATED: tuple[Stated, ...] = (
         "image (Kindermans et al. 2019). `baselines=` takes another.",
         "captum:LayerDeepLift captum:LayerConductance captum:LayerIntegratedGradients "
         "captum:InternalInfluence captum:InputXGradient captum:IntegratedGradients captum:DeepLift "
-        "captum:GradientShap captum:LayerGradientShap captum:DeepLiftShap",
+        "captum:GradientShap captum:LayerGradientShap captum:DeepLiftShap captum:LayerDeepLiftShap "
+        "captum:FeatureAblation captum:Occlusion",
         "input-shift",
+    ),
+    _stated(
+        "differences of scores",
+        "A pixel, cell or window has what the score loses without it, and a function of the score "
+        "changes each of these differences by a factor of its own.",
+        "captum:FeatureAblation captum:LayerFeatureAblation captum:Occlusion",
+        "increasing-score",
+    ),
+    _stated(
+        "windows",
+        "A pixel has the mean over the windows that hold it: it takes from its neighbours, and "
+        "near the edge there are fewer windows. With windows of one pixel the same examples hold.",
+        "captum:Occlusion",
+        "dead-mass-zero translation",
     ),
     _stated(
         "the whole path",

@@ -177,14 +177,15 @@ SUBJECTS: tuple[Subject, ...] = (
     _captum(f"GradientShap({_DARK}, n_samples=2)", drawn=True),
     _captum(f"LayerGradientShap({_DARK}, n_samples=2)", drawn=True),
     _captum(f"DeepLiftShap({_DARK})"),
+    _captum(f"LayerDeepLiftShap({_DARK})"),
+    _captum("Occlusion(sliding_window_shapes=1+2+2)", limits="cannot exceed input"),
+    _captum("FeatureAblation", examples=2),
+    _captum("LayerFeatureAblation", examples=2),
 )
 
 _FITTED = (
     "a surrogate fitted to a sample of masked images, a feature for every pixel unless a mask says "
     "otherwise: an estimate that moves with the sample more than with what a property changes"
-)
-_ABLATED = (
-    "not measured: a run of the model for every window, pixel or activation is minutes a property"
 )
 _PERMUTED = (
     "it exchanges values between the images of a batch: a map of one image depends on the others, "
@@ -195,10 +196,6 @@ _PERMUTED = (
 LEFT_OUT = {
     "captum:LimeBase": "it has no sampler, kernel or surrogate of its own; Lime is this with them",
     "captum:LRP": "as LayerLRP: it has no rule for Flatten, which every drawn network has",
-    "captum:LayerDeepLiftShap": "LayerDeepLift's mean over baselines: not measured",
-    "captum:Occlusion": _ABLATED,
-    "captum:FeatureAblation": _ABLATED,
-    "captum:LayerFeatureAblation": _ABLATED,
     "captum:Lime": _FITTED,
     "captum:KernelShap": _FITTED,
     "captum:FeaturePermutation": _PERMUTED,
