@@ -11,6 +11,8 @@ from camaudit.walls import DeadZone
 
 __all__ = ["Keeper", "shown_caption", "shown_title"]
 
+_Pair = tuple[Map | None, Map | None]  # with the wall, and without
+
 _PAIRINGS = {
     "two-images": "two photographs of a class, stacked at the wall",
     "two-crops": "two crops of one photograph, stacked at the wall",
@@ -42,7 +44,7 @@ class Keeper:
     ) -> None:
         self._writer = writer
         self._images = images[: 0 if writer is None else writer.most]
-        self._maps: dict[int, dict[int, dict[str, Map | None]]] = {}
+        self._maps: dict[int, dict[int, dict[str, _Pair]]] = {}
         if writer is not None:
             writer.wall(dead=zone.pixel_dead.numpy(), scored=zone.scored.numpy())
 
@@ -51,11 +53,16 @@ class Keeper:
         """Of how many images maps are wanted."""
         return len(self._images)
 
-    def map(self, place: int, target: int, method: str, values: Map | None) -> None:
-        """A method's raw map (h×w, of any grid) of the image at `place`."""
+    def map(
+        self, place: int, target: int, method: str, walled: Map | None, unmasked: Map | None
+    ) -> None:
+        """A method's raw maps (h×w, of any grid) of an image, with the wall and without.
+
+        None for a map that is none; `unmasked` also where there is no model without the wall.
+        """
         if place < len(self._images):
             of = self._maps.setdefault(place, {}).setdefault(target, {})
-            of[method] = values
+            of[method] = walled, unmasked
 
     def written(self, start: int, stop: int, *, several: bool) -> None:
         """All maps of the images from `start` to before `stop` have come: write them.
@@ -66,7 +73,7 @@ class Keeper:
             return
         for place in range(start, min(stop, len(self._images))):
             image = self._images[place]
-            found: dict[int, dict[str, Map | None]] = self._maps.pop(place, {})
+            found: dict[int, dict[str, _Pair]] = self._maps.pop(place, {})
             for target, maps in found.items() or [(None, {})]:
                 self._writer.add(
                     id=image.id,
@@ -74,5 +81,6 @@ class Keeper:
                     title=shown_title(image),
                     caption=shown_caption(image),
                     pixels=image.pixels,
-                    maps=maps,
+                    maps={method: walled for method, (walled, _) in maps.items()},
+                    unmasked={method: twin for method, (_, twin) in maps.items()},
                 )

@@ -176,25 +176,28 @@ def _decided(value: Mapping[str, Any]) -> Decided:
 
 
 def _cell(key: str, method: str, image: str, target: int, entry: Entry) -> Cell:
+    places, blob = _packed((entry.map, entry.unmasked_map))
     value = {
         "figures": plain(asdict(entry.figures)),
         "unmasked": None if entry.unmasked is None else plain(asdict(entry.unmasked)),
         "message": entry.message,
         "left": list(entry.left),
+        "maps": places,
     }
-    blob = None if entry.map is None else _packed(entry.map)
     return Cell(key, CHECK, method, image, value, target, entry.figures.status.value, blob)
 
 
 def _entry(cell: Cell) -> Entry:
     value = cell.value
     other = value["unmasked"]
+    own, twin = _unpacked(cell.blob, value["maps"])
     return Entry(
         _figures(value["figures"]),
         None if other is None else _figures(other),
         value["message"],
-        None if cell.blob is None else _unpacked(cell.blob),
+        own,
         tuple(value["left"]),
+        twin,
     )
 
 
@@ -202,12 +205,20 @@ def _figures(value: Mapping[str, Any]) -> DeadZoneFigures:
     return DeadZoneFigures(**{**value, "status": Status(value["status"])})
 
 
-def _packed(drawn: Map) -> bytes:
+def _packed(maps: Sequence[Map | None]) -> tuple[list[int | None], bytes | None]:
+    """The place of each map in a blob, and the blob; an array that comes twice is in it once."""
+    held: dict[int, tuple[int, Map]] = {}
+    for one in maps:
+        if one is not None:
+            held.setdefault(id(one), (len(held), one))
     stream = io.BytesIO()
-    np.save(stream, drawn, allow_pickle=False)
-    return stream.getvalue()
+    for _, one in held.values():
+        np.save(stream, one, allow_pickle=False)
+    places = [None if one is None else held[id(one)][0] for one in maps]
+    return places, stream.getvalue() if held else None
 
 
-def _unpacked(data: bytes) -> Map:
-    drawn: Map = np.load(io.BytesIO(data), allow_pickle=False)
-    return drawn
+def _unpacked(data: bytes | None, places: Sequence[int | None]) -> list[Map | None]:
+    stream, held = io.BytesIO(data or b""), len({place for place in places if place is not None})
+    found: list[Map] = [np.load(stream, allow_pickle=False) for _ in range(held)]
+    return [None if place is None else found[place] for place in places]

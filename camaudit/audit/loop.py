@@ -246,10 +246,11 @@ class Loop:
             for method in self.methods:
                 entries = self._entries.get((method, place), [])
                 for chosen, entry in zip(self._decided[place].chosen, entries, strict=False):
-                    self.keeper.map(place, chosen.target.index, method, entry.map)
-                if place >= GALLERY_IMAGES and entries:
-                    bare = [replace(entry, map=None) for entry in entries]
-                    self._entries[method, place] = bare
+                    self.keeper.map(
+                        place, chosen.target.index, method, entry.map, entry.unmasked_map
+                    )
+                if entries:
+                    self._entries[method, place] = self._still_held(place, entries)
             self.keeper.written(place, place + 1, several=self.several)
             self._handed += 1
 
@@ -261,10 +262,16 @@ class Loop:
 
     def _take(self, method: str, place: int, entries: list[Entry]) -> None:
         """Hold what is wanted of a method's entries on an image."""
-        if place >= max(GALLERY_IMAGES, self.keeper.most):  # not wanted for the report
-            entries = [replace(entry, map=None) for entry in entries]
+        if place >= self.keeper.most:  # nothing of it is handed on
+            entries = self._still_held(place, entries)
         self._entries[method, place] = entries
         self.progress.advance(self._unit(method))
+
+    def _still_held(self, place: int, entries: list[Entry]) -> list[Entry]:
+        """An image's entries once its maps are handed on: those of the first ones go to `shown`."""
+        if place >= GALLERY_IMAGES:
+            return [entry.bare() for entry in entries]
+        return [replace(entry, unmasked_map=None) for entry in entries]
 
     def _assemble(self) -> None:
         """Records and maps from what was found, in the order of methods, images and targets."""

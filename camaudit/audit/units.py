@@ -43,7 +43,9 @@ class Decided:
 class Entry:
     """One method on one image and class: figures, and the map on the method's own grid (h×w).
 
-    `left` says what a foreign explainer left on the model.
+    `unmasked` and `unmasked_map` are those on the model without its wall, None where there is no
+    such model; it is the same array as `map` where the two are equal. `left` says what a foreign
+    explainer left on the model.
     """
 
     figures: DeadZoneFigures
@@ -51,6 +53,11 @@ class Entry:
     message: str | None = None
     map: Map | None = field(default=None, repr=False)
     left: tuple[str, ...] = ()
+    unmasked_map: Map | None = field(default=None, repr=False)
+
+    def bare(self) -> Entry:
+        """The same without its maps."""
+        return replace(self, map=None, unmasked_map=None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from camaudit.audit.batches import batch_tensor
-from camaudit.audit.scoring import score_pair
+from camaudit.audit.scoring import Scored, score_pair
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import WalledSubject
 from camaudit.audit.targets import Target, highest, ranks
-from camaudit.audit.units import Batch, Chosen, Decided, Entry
+from camaudit.audit.units import Batch, Chosen, Decided, Entry, Map
 from camaudit.capture import Capture, capture
 from camaudit.data.stack_mix import StackImage
 from camaudit.engine import Forwards, prepare
@@ -86,8 +88,10 @@ class Worker:
             for row, (figures, target) in enumerate(zip(scored.figures, targets, strict=True)):
                 if target is not None:
                     other = None if control is None else control.figures[row]
-                    drawn = None if scored.raw is None else scored.raw[row].numpy()
-                    found[row].append(Entry(figures, other, message, drawn, left))
+                    drawn, twin = _drawn(scored, row), _drawn(control, row)
+                    if drawn is not None and twin is not None and np.array_equal(drawn, twin):
+                        twin = drawn  # held, sent and kept once
+                    found[row].append(Entry(figures, other, message, drawn, left, twin))
         return found
 
     def _captured(self, batch: Batch) -> _Held | None:
@@ -130,6 +134,10 @@ def prepared(settings: Settings, subject: WalledSubject, image: StackImage) -> d
     if walled.unwalled is not None:
         found["unwalled"] = prepare(walled.unwalled, example, settings.engine)
     return found
+
+
+def _drawn(scored: Scored | None, row: int) -> Map | None:
+    return None if scored is None or scored.raw is None else scored.raw[row].numpy()
 
 
 def _decided(

@@ -12,16 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from camaudit.report import figures
 from camaudit.report.gallery import Wall, wall
 from camaudit.report.kept import KeptImage, KeptMap, jpeg, photograph
 from camaudit.report.kept_maps import KeptMaps
 from camaudit.report.names import title
-from camaudit.report.panels import reason_of, target_of
+from camaudit.report.panels import reason_of, target_of, unmasked_reason
 from camaudit.report.printable import printable
 from camaudit.report.verdict import CONTROL, Finding, finding
 from camaudit.report.view import ranked
-from camaudit.types import Record, Status, Summary
+from camaudit.types import DeadZoneFigures, Record, Status, Summary
 
 __all__ = [
     "ONE_FILE",
@@ -39,6 +41,7 @@ __all__ = [
 PART = 20  #: images in a part
 ONE_FILE = 25_000_000  #: bytes that a report in one file may have
 _SHOWN = 4  # methods side by side at first
+_SAME = "same"  # a map without the wall that looks like the one with it
 _ESCAPED = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
@@ -66,8 +69,8 @@ class PageLink:
 class Explorer:
     """The parts as JSON texts, safe inside a script element; `wall` is that of every image.
 
-    `parts` is empty where a server hands them out, which the page then `asks`. `note` says what
-    was made smaller.
+    `parts` is empty where a server hands them out, which the page then `asks`. `unmasked` is
+    whether any image has a map of the model without its wall. `note` says what was made smaller.
     """
 
     index: str
@@ -77,6 +80,7 @@ class Explorer:
     height: int
     count: int
     total: int
+    unmasked: bool
     note: str = ""
     asks: bool = False
 
@@ -138,14 +142,21 @@ def served(
 def part(
     kept: KeptMaps, names: Sequence[str], places: Sequence[int], photos: Photos | None = None
 ) -> list[dict[str, Any]]:
-    """Photographs and maps of the images at `places`: JPEG and levels in base64."""
-    return [
-        {
+    """Photographs and maps of the images at `places`: JPEG and levels in base64.
+
+    Of an image with maps of the model without its wall these come too; one that looks like the
+    walled model's is `"same"`.
+    """
+    found = []
+    for image in (kept[place] for place in places):
+        shown: dict[str, Any] = {
             "photo": _base64(_photo(image, photos)),
             "maps": [_cells(image.maps.get(name)) for name in names],
         }
-        for image in (kept[place] for place in places)
-    ]
+        if _has_unmasked(image):
+            shown["unmasked"] = [_unmasked_cells(image, name) for name in names]
+        found.append(shown)
+    return found
 
 
 def script_json(value: Any) -> str:
@@ -173,8 +184,10 @@ def _view(
     silent = {entry.method for entry in ordered if finding(entry) is Finding.UNDEFINED}
     names.sort(key=lambda name: name in controls)  # stable
     known = _indexed(records, {entry.check for entry in summary})
+    unmasked = any(map(_has_unmasked, images))
     index = {
         "served": is_served,
+        "unmasked": unmasked,
         "part": PART,
         "methods": [
             {"name": name, "title": printable(title(name)), "control": name in controls}
@@ -182,7 +195,11 @@ def _view(
         ],
         "shown": _shown([name for name in names if name not in controls | silent] or names),
         "images": [
-            _entry(image, [known.get((name, image.id, image.target)) for name in names])
+            _entry(
+                image,
+                [known.get((name, image.id, image.target)) for name in names],
+                unmasked=unmasked,
+            )
             for image in images
         ],
     }
@@ -195,6 +212,7 @@ def _view(
         "height": height,
         "count": len(images),
         "total": total,
+        "unmasked": unmasked,
     }
 
 
@@ -217,24 +235,39 @@ def _shown(names: Sequence[str]) -> list[str]:
     return [*names[: _SHOWN // 2], *names[-(_SHOWN // 2) :]]
 
 
-def _entry(image: KeptImage, records: Sequence[Record | None]) -> dict[str, Any]:
-    """The figures of an image, and why there are none; text is safe to show."""
-    reasons = {
-        str(place): printable(reason_of(record, kept=False))
-        for place, record in enumerate(records)
-        if record is None or record.status is not Status.OK
-    }
+def _entry(image: KeptImage, records: Sequence[Record | None], *, unmasked: bool) -> dict[str, Any]:
+    """The figures of an image, and why there are none; text is safe to show.
+
+    With `unmasked` also those of the model without its wall.
+    """
     found = [record for record in records if record is not None]
-    shares = [None if record is None else record.mu_l1 for record in records]
-    return {
+    entry = {
         "id": image.id if image.target is None else f"{image.id}/{image.target}",
         "title": printable(image.title),
         "caption": printable(image.caption),
         "target": printable(target_of(found)),
-        "text": ["" if one is None else figures.percent(one.mu_l1) for one in records],
-        "mu": [None if share is None else float(f"{share:.6g}") for share in shares],
-        "reasons": reasons,
+        **_figures(records, [_reason(record) for record in records]),
     }
+    if unmasked:
+        twins = [None if record is None else record.unmasked for record in records]
+        entry["unmasked"] = _figures(twins, [unmasked_reason(record) for record in records])
+    return entry
+
+
+def _figures(
+    found: Sequence[Record | DeadZoneFigures | None], reasons: Sequence[str]
+) -> dict[str, Any]:
+    shares = [None if one is None else one.mu_l1 for one in found]
+    return {
+        "text": ["" if one is None else figures.percent(one.mu_l1) for one in found],
+        "mu": [None if share is None else float(f"{share:.6g}") for share in shares],
+        "reasons": {str(at): printable(reason) for at, reason in enumerate(reasons) if reason},
+    }
+
+
+def _reason(record: Record | None) -> str:
+    scored = record is not None and record.status is Status.OK
+    return "" if scored else reason_of(record, kept=False)
 
 
 def _photo(image: KeptImage, photos: Photos | None) -> bytes:
@@ -249,6 +282,17 @@ def _cells(kept: KeptMap | None) -> list[Any] | None:
         return None
     height, width = kept.levels.shape
     return [height, width, _base64(kept.levels.tobytes())]
+
+
+def _has_unmasked(image: KeptImage) -> bool:
+    return any(one is not None for one in image.unmasked.values())
+
+
+def _unmasked_cells(image: KeptImage, name: str) -> list[Any] | str | None:
+    walled, twin = image.maps.get(name), image.unmasked.get(name)
+    if walled is not None and twin is not None and np.array_equal(walled.levels, twin.levels):
+        return _SAME
+    return _cells(twin)
 
 
 def _base64(data: bytes) -> str:

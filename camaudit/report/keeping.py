@@ -50,33 +50,38 @@ class MapsWriter:
         caption: str,
         pixels: NDArray[np.uint8],
         maps: Mapping[str, NDArray[np.floating] | None],
+        unmasked: Mapping[str, NDArray[np.floating] | None] | None = None,
         target: int | None = None,
     ) -> None:
         """The next image (uint8 H×W×3) with its raw maps, on a grid of any size.
 
-        `target` is the class that they explain, where an image has several; its photograph is kept
-        once.
+        `unmasked` are those of the model without its wall; they are left out where there are none,
+        and one that is drawn as the map in `maps` lies where that one does. `target` is the class
+        that they explain, where an image has several; its photograph is kept once.
         """
-        kept = {
-            name: None if values is None else quantised(values) for name, values in maps.items()
-        }
+        kept, twins = _quantised(maps), _quantised(unmasked or {})
         before = self._images[-1] if self._images else {}
         again = target is not None and before.get("id") == id
         if again:
             photo = before["photo"]
         else:
             photo = self._put(jpeg(pixels, side=DISPLAY_SIDE, quality=QUALITY))
-        self._images.append(
-            {
-                "id": id,
-                "target": target,
-                "title": title,
-                "caption": caption,
-                "size": list(pixels.shape[:2]),
-                "photo": photo,
-                "maps": {name: one and self._map(one) for name, one in kept.items()},
+        described = {name: None if one is None else self._map(one) for name, one in kept.items()}
+        image: dict[str, Any] = {
+            "id": id,
+            "target": target,
+            "title": title,
+            "caption": caption,
+            "size": list(pixels.shape[:2]),
+            "photo": photo,
+            "maps": described,
+        }
+        if any(twins.values()):
+            image["unmasked"] = {
+                name: None if one is None else self._twin(one, kept.get(name), described.get(name))
+                for name, one in twins.items()
             }
-        )
+        self._images.append(image)
         self._full()
 
     def wall(self, *, dead: NDArray[np.bool_], scored: NDArray[np.bool_]) -> None:
@@ -149,8 +154,15 @@ class MapsWriter:
         return place
 
     def _map(self, kept: KeptMap) -> dict[str, Any]:
-        place = self._put(kept.levels.tobytes())
-        return {"shape": list(kept.levels.shape), "low": kept.low, "high": kept.high, "at": place}
+        return _described(kept, self._put(kept.levels.tobytes()))
+
+    def _twin(
+        self, twin: KeptMap, walled: KeptMap | None, described: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """A map without the wall; levels that are those of the walled one are not stored again."""
+        if walled is None or described is None or not np.array_equal(twin.levels, walled.levels):
+            return self._map(twin)
+        return _described(twin, described["at"])
 
     def _full(self) -> None:
         if len(self._gathered) >= _PART_BYTES:
@@ -167,6 +179,14 @@ class MapsWriter:
         digest = hashlib.sha256(data).hexdigest()
         self._parts.append({"name": name, "bytes": len(data), "sha256": digest})
         self._gathered = bytearray()
+
+
+def _quantised(maps: Mapping[str, NDArray[np.floating] | None]) -> dict[str, KeptMap | None]:
+    return {name: None if values is None else quantised(values) for name, values in maps.items()}
+
+
+def _described(kept: KeptMap, place: list[int]) -> dict[str, Any]:
+    return {"shape": list(kept.levels.shape), "low": kept.low, "high": kept.high, "at": place}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,8 @@ class KeptImage:
     """An image as it is kept: `photo` is a JPEG of an image of height×width pixels.
 
     A method's map is None where it has none, or none that can be drawn. `target` is the class
-    that the maps explain, where images have several.
+    that the maps explain, where images have several. `unmasked` are the maps of the model without
+    its wall; it is empty where none were kept.
     """
 
     id: str
@@ -64,6 +65,7 @@ class KeptImage:
     photo: bytes
     maps: Mapping[str, KeptMap | None]
     target: int | None = None
+    unmasked: Mapping[str, KeptMap | None] = field(default_factory=dict)
 
 
 def quantised(values: NDArray[np.floating]) -> KeptMap | None:

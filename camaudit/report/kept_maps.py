@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from camaudit.errors import AuditError
 from camaudit.report.gallery import GalleryImage
-from camaudit.report.kept import KeptImage, KeptMap, photograph, unpacked, upsampled
+from camaudit.report.kept import MOST_CELLS, KeptImage, KeptMap, photograph, unpacked, upsampled
 from camaudit.report.sanity_pictures import SanityPicture
 
 __all__ = ["INDEX", "MAPS_NAME", "SCHEMA", "KeptMaps", "read_maps"]
@@ -67,7 +67,7 @@ class KeptMaps(Sequence[KeptImage]):
     def _guarded(self, read: Any, *given: Any) -> Any:
         try:
             return read(*given)
-        except (KeyError, IndexError, TypeError, ValueError, OSError) as error:
+        except (KeyError, IndexError, AttributeError, TypeError, ValueError, OSError) as error:
             raise AuditError(
                 f"{self._folder} does not hold the maps that its index describes ({error}): "
                 "run camaudit run again, or remove the folder to do without maps"
@@ -75,11 +75,12 @@ class KeptMaps(Sequence[KeptImage]):
 
     def _image(self, plain: Mapping[str, Any]) -> KeptImage:
         height, width = map(int, plain["size"])
-        maps = {str(name): one and self._map(one) for name, one in plain["maps"].items()}
         return KeptImage(
             id=str(plain["id"]), title=str(plain["title"]), caption=str(plain["caption"]),
-            height=height, width=width, photo=self._bytes(plain["photo"]), maps=maps,
+            height=height, width=width, photo=self._bytes(plain["photo"]),
+            maps=self._maps(plain["maps"]),
             target=None if plain["target"] is None else int(plain["target"]),
+            unmasked=self._maps(plain.get("unmasked", {})),  # runs of before have none
         )  # fmt: skip
 
     def _drawn(
@@ -115,8 +116,15 @@ class KeptMaps(Sequence[KeptImage]):
             steps=tuple(map(str, plain["steps"])), maps=maps,
         )  # fmt: skip
 
+    def _maps(self, plain: Any) -> dict[str, KeptMap | None]:
+        if not isinstance(plain, dict):
+            raise TypeError(f"expected maps by their methods, got {type(plain).__name__}")
+        return {str(name): None if one is None else self._map(one) for name, one in plain.items()}
+
     def _map(self, plain: Mapping[str, Any]) -> KeptMap:
         height, width = map(int, plain["shape"])
+        if not (0 < height <= MOST_CELLS and 0 < width <= MOST_CELLS):
+            raise ValueError(f"a map of {height}×{width} cells, expected 1 to {MOST_CELLS} a side")
         data = np.frombuffer(self._bytes(plain["at"]), dtype=np.uint8)
         return KeptMap(data.reshape(height, width), float(plain["low"]), float(plain["high"]))
 

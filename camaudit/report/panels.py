@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from camaudit.report import figures
 from camaudit.report.gallery import GalleryImage, Wall, jpeg_uri, overlay_uri, wall
@@ -12,7 +12,7 @@ from camaudit.report.verdict import CONTROL, Finding
 from camaudit.report.view import ranked
 from camaudit.types import Record, Status, Summary
 
-__all__ = ["Panel", "Tile", "finding_of", "panels", "reason_of", "target_of"]
+__all__ = ["Panel", "Tile", "finding_of", "panels", "reason_of", "target_of", "unmasked_reason"]
 
 _ROLES = {
     "label": "a class of the image",
@@ -137,6 +137,24 @@ def reason_of(record: Record | None, *, kept: bool) -> str:
         Status.ERROR: ("Failed", "no reason was recorded"),
     }[record.status]
     return f"{word}: {record.message or default}"
+
+
+def unmasked_reason(record: Record | None) -> str:
+    """Why there is no map on the model without the wall; empty where one was scored.
+
+    A record has one message: that of the walled model, else that of its unmasked twin.
+    """
+    if record is None or record.unmasked is None:
+        if record is None or record.status is not Status.OK:
+            return reason_of(record, kept=False)
+        return "Not run on this image without the wall."
+    if record.unmasked.status is Status.OK:
+        return ""
+    status, message = record.unmasked.status, record.message
+    if record.status in (Status.NOT_APPLICABLE, Status.ERROR):  # the message is of that
+        told = message is not None and status is record.status
+        message = f"with the wall too: {message}" if told else None
+    return reason_of(replace(record, status=status, message=message), kept=False)
 
 
 def finding_of(record: Record | None) -> Finding:

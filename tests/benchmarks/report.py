@@ -1,7 +1,8 @@
 """`python -m tests.benchmarks.report [IMAGES]`: how large a report is, and how soon it is seen.
 
-Made-up maps of fifteen methods, the grain of real photographs. Times are those of the browser:
-first paint, the whole page read, and the first image drawn in the explorer.
+Made-up maps of fifteen methods, with the wall and without, and the grain of real photographs.
+Times are those of the browser: first paint, the whole page read, and the first image drawn in the
+explorer.
 """
 
 from __future__ import annotations
@@ -61,8 +62,13 @@ def many_results(count: int) -> Results:
 
 
 @contextmanager
-def kept_run(count: int, folder: Path, methods: int | None = None) -> Iterator[KeptMaps]:
-    """The kept maps of `count` images: 7×7 cells, and whole images for two of the controls."""
+def kept_run(
+    count: int, folder: Path, methods: int | None = None, *, unmasked: bool = True
+) -> Iterator[KeptMaps]:
+    """The kept maps of `count` images: 7×7 cells, and whole images for two of the controls.
+
+    With `unmasked` also those of the model without its wall: the same for the controls.
+    """
     rng = np.random.default_rng(6)
     photos = [make_photo(rng) for _ in range(min(count, _PHOTOS))]
     large = rng.random((SIDE, SIDE))
@@ -76,9 +82,13 @@ def kept_run(count: int, folder: Path, methods: int | None = None) -> Iterator[K
                 for method in METHODS[:methods]
                 if method.mean is not None
             }
+            twins = {
+                name: values if values is large else rng.random((7, 7))
+                for name, values in maps.items()
+            }
             writer.add(
                 id=f"image-{number}", title=f"image {number}", caption="", maps=maps,
-                pixels=photos[number % len(photos)],
+                unmasked=twins if unmasked else None, pixels=photos[number % len(photos)],
             )  # fmt: skip
         yield writer.finish()
 

@@ -31,9 +31,11 @@ def written(folder: Path, count: int = 3, *, place: bool = True) -> None:
     with keeping(folder, count) as writer:
         writer.wall(dead=dead, scored=dead)
         for number in range(count):
-            maps = {"one": np.arange(12.0).reshape(3, 4) + number, "none": None,
-                    "zero": np.zeros((3, 4))}  # fmt: skip
-            writer.add(id=f"i{number}", title=f"t{number}", caption="c", pixels=photo(), maps=maps)
+            one = np.arange(12.0).reshape(3, 4) + number
+            maps = {"one": one, "none": None, "zero": np.zeros((3, 4)), "control": one}
+            twins = {"one": one[::-1], "none": one, "zero": None, "control": 2 * one}
+            writer.add(id=f"i{number}", title=f"t{number}", caption="c", pixels=photo(), maps=maps,
+                       unmasked=twins)  # fmt: skip
         steps = tuple(map(str, range(20)))
         chain = tuple(np.full((32, 32), 1.0) * np.arange(32) for _ in steps)
         writer.picture(SanityPicture("p", "t", photo(), "mprt", "top-down", 0, steps,
@@ -122,6 +124,48 @@ def test_a_run_reads_what_it_has_written(run: Path) -> None:
     assert sorted(path.name for path in run.iterdir()) == ["maps"]
 
 
+def test_maps_without_the_wall_come_back_beside_the_others(run: Path) -> None:
+    twins = maps_of(run)[1].unmasked
+    expected = np.arange(12.0).reshape(3, 4) + 1
+    assert list(twins) == ["one", "none", "zero", "control"]
+    assert twins["zero"] is None
+    for name, values in (("one", expected[::-1]), ("none", expected), ("control", 2 * expected)):
+        found = twins[name]
+        assert found is not None
+        np.testing.assert_allclose(found.values, values, atol=0.05)
+
+
+def test_maps_that_look_the_same_are_stored_once(run: Path) -> None:
+    for image in json.loads((run / "maps" / "index.json").read_text())["images"]:
+        assert image["unmasked"]["control"]["at"] == image["maps"]["control"]["at"]
+        assert image["unmasked"]["control"]["high"] == 2 * image["maps"]["control"]["high"]
+        assert image["unmasked"]["one"]["at"] != image["maps"]["one"]["at"]
+
+
+def test_an_index_of_before_has_no_maps_without_the_wall(run: Path) -> None:
+    path = run / "maps" / "index.json"
+    index = json.loads(path.read_text())
+    for image in index["images"]:
+        del image["unmasked"]
+    path.write_text(json.dumps(index))
+    maps = maps_of(run)
+    assert [dict(image.unmasked) for image in maps] == [{}] * 3
+    assert maps[0].maps["one"] is not None
+    assert len(maps.gallery(3)) == 3
+
+
+@pytest.mark.parametrize("unmasked", [None, {}, {"one": None}, {"one": np.zeros((2, 2))}])
+def test_where_there_is_no_such_map_the_index_is_that_of_before(
+    tmp_path: Path, unmasked: Any
+) -> None:
+    with keeping(tmp_path, 1) as writer:
+        writer.add(id="i", title="t", caption="c", pixels=photo(), maps={"one": np.eye(2)},
+                   unmasked=unmasked)  # fmt: skip
+        writer.place(tmp_path, RESULTS)
+    (image,) = json.loads((tmp_path / "maps" / "index.json").read_text())["images"]
+    assert "unmasked" not in image
+
+
 def test_parts_stay_small_and_are_read_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +224,34 @@ def bent(index: dict[str, Any], how: str) -> None:
             index["parts"][0]["sha256"] = "0" * 64
         case "shape":
             image["maps"]["one"]["shape"] = [4, 4]
+        case "cells":
+            image["maps"]["one"] |= {"shape": [1, 65], "at": [0, 0, 65]}
+        case "no cells":
+            image["maps"]["one"] |= {"shape": [0, 4], "at": [0, 0, 0]}
+        case "minus":
+            image["maps"]["one"]["shape"] = [-1, 4]
+        case "falsy":
+            image["maps"]["one"] = 0
+        case "list":
+            image["maps"] = []
+        case "picture":
+            index["pictures"][0]["maps"] = []
+        case "twin list":
+            image["unmasked"] = []
+        case "twin null":
+            image["unmasked"] = None
+        case "twin falsy":
+            image["unmasked"]["one"] = ""
+        case "twin text":
+            image["unmasked"]["one"] = "same"
+        case "twin shape":
+            image["unmasked"]["one"]["shape"] = [12, 12]
+        case "twin offset":
+            image["unmasked"]["one"]["at"][1] = -1
+        case "twin part":
+            image["unmasked"]["one"]["at"][0] = -1
+        case "twin low":
+            image["unmasked"]["one"]["low"] = None
         case "photograph":
             image["photo"] = image["maps"]["one"]["at"]
         case "text":
@@ -187,15 +259,18 @@ def bent(index: dict[str, Any], how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", ["offset", "negative", "part", "name", "hash", "shape", "photograph", "text"]
-)
+    "how",
+    ["offset", "negative", "part", "name", "hash", "shape", "cells", "no cells", "minus", "falsy",
+     "list", "picture", "twin list", "twin null", "twin falsy", "twin text", "twin shape",
+     "twin offset", "twin part", "twin low", "photograph", "text"],
+)  # fmt: skip
 def test_an_index_that_lies_is_refused_in_words(run: Path, how: str) -> None:
     path = run / "maps" / "index.json"
     index = json.loads(path.read_text())
     bent(index, how)
     path.write_text(json.dumps(index))
     with pytest.raises(AuditError, match="run camaudit run again"):
-        maps_of(run).gallery(1)
+        maps_of(run).gallery(1), maps_of(run).pictures()
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"schema": 1}', "{", "[" * 100_000])

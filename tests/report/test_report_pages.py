@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import re
@@ -13,12 +14,14 @@ import pytest
 
 from camaudit.errors import AuditError, UsageError
 from camaudit.report.explorer import SIZES, embedded, fitted, script_json
+from camaudit.report.figures import percent
 from camaudit.report.html import render_theory
 from camaudit.report.kept_maps import KeptMaps
 from camaudit.report.pages import report_files
+from camaudit.report.panels import unmasked_reason
 from camaudit.report.reading import read_run, results_of
 from camaudit.report.writing import write_pages, write_results
-from camaudit.types import Results
+from camaudit.types import DeadZoneFigures, Results, Status
 from tests.benchmarks.report import kept_run, many_results
 from tests.report.conftest import HOSTILE
 from tests.report.page import Page, digest
@@ -92,6 +95,73 @@ def test_one_file_carries_every_image(many: Results, maps: KeptMaps) -> None:
     assert page.policy()["script-src"].split() == [digest(text) for text in scripts]
 
 
+def test_both_models_maps_and_figures_are_in_the_page(many: Results, maps: KeptMaps) -> None:
+    page = Page(report_files(many, (), (), maps)["report.html"])
+    index, parts = data(page)
+    names = [method["name"] for method in index["methods"]]
+    gradcam = names.index("gradcam")
+    record = next(r for r in many.records if (r.method, r.image) == ("gradcam", "image-3"))
+    assert record.unmasked is not None
+    shown = index["images"][3]["unmasked"]
+    assert shown["mu"][gradcam] == pytest.approx(record.unmasked.mu_l1, rel=1e-5)
+    assert shown["text"][gradcam] == percent(record.unmasked.mu_l1)
+    assert shown["reasons"][str(names.index("broken"))].startswith("Failed: Runtime")
+    assert index["images"][0]["unmasked"]["reasons"][str(names.index("elementwise"))] == (
+        "Degenerate: the map is zero everywhere or not finite"
+    )
+    kept = maps[3].unmasked["gradcam"]
+    assert kept is not None
+    height, width, text = parts[0][3]["unmasked"][gradcam]
+    assert (height, width) == kept.levels.shape
+    assert base64.b64decode(text) == kept.levels.tobytes()
+    assert parts[0][3]["unmasked"][gradcam] != parts[0][3]["maps"][gradcam]
+    assert parts[0][3]["unmasked"][names.index("broken")] is None
+    assert page.having("id", "explorer-model")
+
+
+def test_maps_that_look_the_same_are_carried_once(many: Results, tmp_path: Path) -> None:
+    with kept_run(1, tmp_path) as all_methods:
+        index, parts = data(Page(report_files(many, (), (), all_methods)["report.html"]))
+    at = [method["name"] for method in index["methods"]].index("random")
+    assert parts[0][0]["unmasked"][at] == "same"
+    assert parts[0][0]["maps"][at][:2] == [56, 56]
+
+
+def test_without_such_a_map_there_is_nothing_to_choose(many: Results, tmp_path: Path) -> None:
+    with kept_run(2, tmp_path, methods=3, unmasked=False) as alone:
+        page = Page(report_files(many, (), (), alone)["report.html"])
+    index, parts = data(page)
+    assert not index["unmasked"]
+    assert all("unmasked" not in image for image in [*index["images"], *parts[0]])
+    assert not page.having("id", "explorer-model")
+    assert not page.having("id", "explorer-model-note")
+
+
+@pytest.mark.parametrize(
+    ("walled", "message", "twin", "expected"),
+    [
+        (Status.OK, None, Status.OK, ""),
+        (Status.OK, None, None, "Not run on this image without the wall."),
+        (Status.ERROR, "no logits", None, "Failed: no logits"),
+        (Status.ERROR, "no logits", Status.OK, ""),
+        (Status.OK, "on the unmasked twin: no hook", Status.ERROR,
+         "Failed: on the unmasked twin: no hook"),
+        (Status.ERROR, "no hook", Status.ERROR, "Failed: with the wall too: no hook"),
+        (Status.ERROR, "no hook", Status.DEGENERATE,
+         "Degenerate: the map is zero everywhere or not finite"),
+        (Status.NOT_APPLICABLE, None, Status.NOT_APPLICABLE,
+         "Not applicable: the method is not defined on this model"),
+    ],
+)  # fmt: skip
+def test_why_there_is_no_map_without_the_wall(
+    many: Results, walled: Status, message: str | None, twin: Status | None, expected: str
+) -> None:
+    other = None if twin is None else DeadZoneFigures(None, None, None, twin)
+    record = dataclasses.replace(many.records[0], status=walled, message=message, unmasked=other)
+    assert unmasked_reason(record) == expected
+    assert unmasked_reason(None) == "Not run on this image."
+
+
 def test_photographs_are_made_smaller_before_there_are_pages(many: Results, maps: KeptMaps) -> None:
     given = {"summary": many.summary, "records": many.records, "total": COUNT}
     sizes = [embedded(maps, **given, photos=photos).size for photos in SIZES]
@@ -117,6 +187,7 @@ def test_a_report_that_is_too_large_has_pages(
         assert len(files[name].encode()) <= limit
         page = Page(files[name])
         found += [image["id"] for image in data(page)[0]["images"]]
+        assert page.having("id", "explorer-model")
         assert {link["href"] for tag, link in page.tags if tag == "a"} >= {"../report.html"}
     assert found == [f"image-{number}" for number in range(COUNT)]
     links = {link["href"] for tag, link in Page(files[first]).tags if tag == "a"}

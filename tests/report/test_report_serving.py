@@ -60,7 +60,8 @@ def test_the_report_asks_for_its_images(started: ReportServer) -> None:
     assert not page.having("id", "explorer-part-0")
     parts = [json.loads(asked(started, f"/parts/{number}.json")[1]) for number in range(2)]
     assert [len(part) for part in parts] == [20, 5]
-    assert len(parts[0][0]["maps"]) == len(index["methods"])
+    assert len(parts[0][0]["maps"]) == len(parts[0][0]["unmasked"]) == len(index["methods"])
+    assert page.having("id", "explorer-model")
     assert json.loads(asked(started, "/results.json")[1])["schema"] == 1
 
 
@@ -118,8 +119,9 @@ def test_a_browser_shows_any_image(started: ReportServer) -> None:
         page = browser.new_page()
         page.on("pageerror", lambda error: noise.append(error))
         page.on("console", lambda message: noise.append(message.text))
-        page.goto(started.url + "#image=image-22")
+        page.goto(started.url + "#image=image-22&model=unmasked")
         page.wait_for_selector("#explorer-views canvas")
+        assert "unmasked μ" in page.locator("#explorer-views .method + span").nth(1).inner_text()
         assert page.locator("#explorer-image").inner_text() == "image 22"
         page.close()
     assert noise == []

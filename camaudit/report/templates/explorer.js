@@ -16,9 +16,13 @@
     magma: "0000040a08221d114736106b51127c6a1c818326819c2e7fb73779d0416fe75263f56b5cfc8961fea772fec488fde2a3fcfdbf",
     grey: "000000101010202020303030404040505050606060707070808080909090a0a0a0b0b0b0c0c0c0d0d0d0e0e0e0f0f0f0ffffff",
   };
-  const DEFAULTS = { image: "", methods: index.shown, palette: "viridis", wall: "hatched", sort: "", class: "" };
+  const DEFAULTS = { image: "", methods: index.shown, palette: "viridis", model: "walled", wall: "hatched", sort: "", class: "" };
   const state = { ...DEFAULTS };
   let order = [];
+  // Without the wall there are maps and figures of their own, and nothing is dead.
+  const unmasked = () => state.model === "unmasked";
+  const figures = (entry) => (unmasked() ? entry.unmasked : entry);
+  const zone = () => (unmasked() && state.wall === "hatched" ? "outlined" : state.wall);
 
   const make = (name, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(name), properties);
@@ -111,12 +115,18 @@
         make("span", { className: "method" }, make("bdi", { textContent: name })),
         make("span", { className: kind, textContent: figure })));
 
+  const chosen = (found, number) => {
+    const twin = found.unmasked?.[number] ?? null;
+    return unmasked() && twin !== "same" ? twin : found.maps[number];
+  };
+
   const mapView = (entry, found, number, table) => {
-    const method = index.methods[number], mu = entry.mu[number];
-    const kind = mu === null ? "none" : method.control ? "" : mu > 0 ? "lit" : "zero";
-    const figure = mu === null ? "no figure" : "μ " + entry.text[number];
+    const method = index.methods[number], own = figures(entry);
+    const mu = own.mu[number], reason = own.reasons[number];
+    const kind = mu === null ? "none" : unmasked() || method.control ? "" : mu > 0 ? "lit" : "zero";
+    const figure = mu === null ? "no figure" : (unmasked() ? "unmasked μ " : "μ ") + own.text[number];
     const base = make("img", { src: photo(found), alt: "" });
-    const map = found.maps[number], reason = entry.reasons[number];
+    const map = chosen(found, number);
     if (map === null || reason) {
       const why = make("p", { className: "absent" },
         make("bdi", { textContent: reason || "The map is zero or was not kept." }));
@@ -124,7 +134,7 @@
     }
     const canvas = make("canvas", { width: WIDTH, height: HEIGHT });
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", method.title + " on " + entry.title + ": " + figure);
+    canvas.setAttribute("aria-label", method.title + " on " + entry.title + (unmasked() ? " without the wall: " : ": ") + figure);
     painted(canvas, upsampled(map), table);
     return view(method.title, figure, kind, base, canvas, walled());
   };
@@ -163,8 +173,10 @@
       view("Photograph", "", "", own, walled()),
       ...shown.filter((at) => at >= 0).map((at) => mapView(entry, found, at, table)));
     const said = shown.filter((at) => at >= 0).map((at) =>
-      index.methods[at].title + " " + (entry.text[at] || "no figure"));
-    $("status").textContent = "Image " + where + ": " + entry.title + ". " + said.join(", ") + ".";
+      index.methods[at].title + " " + (figures(entry).text[at] || "no figure"));
+    const model = unmasked() ? "Without the wall the model sees all of the image: "
+      : index.unmasked ? "With the wall: " : "";
+    $("status").textContent = "Image " + where + ": " + entry.title + ". " + model + said.join(", ") + ".";
   };
 
   // The list of thumbnails: one stop for the Tab key, pictures only where they are looked at.
@@ -219,7 +231,7 @@
   // The address holds what differs from the first view.
   const written = () => {
     const found = new URLSearchParams({ image: state.image });
-    for (const key of ["palette", "wall", "sort", "class"]) {
+    for (const key of ["palette", "model", "wall", "sort", "class"]) {
       if (state[key] !== DEFAULTS[key]) found.set(key, state[key]);
     }
     if (state.methods.join() !== DEFAULTS.methods.join()) {
@@ -235,6 +247,7 @@
       values.includes(found.get(key)) ? found.get(key) : DEFAULTS[key];
     state.image = found.get("image");
     state.palette = known("palette", Object.keys(PALETTES));
+    state.model = known("model", index.unmasked ? ["walled", "unmasked"] : ["walled"]);
     state.wall = known("wall", ["hatched", "outlined", "off"]);
     state.sort = known("sort", ["", "worst", ...METHODS]);
     state.class = known("class", index.images.map((entry) => entry.target));
@@ -249,8 +262,15 @@
     $("class").value = state.class;
     $("sort").value = state.sort;
     $("palette").value = state.palette;
-    if ($("wall-mode")) $("wall-mode").value = state.wall;
-    root.dataset.wall = state.wall;
+    if ($("model")) {
+      $("model").value = state.model;
+      $("model-note").hidden = !unmasked();
+    }
+    if ($("wall-mode")) {
+      $("wall-mode").querySelector("[value=hatched]").disabled = unmasked();
+      $("wall-mode").value = zone();
+    }
+    root.dataset.wall = zone();
     for (const box of $("methods").querySelectorAll("input")) {
       box.checked = state.methods.includes(box.value);
     }
@@ -287,7 +307,7 @@
     });
     $("methods").append(make("label", {}, box, make("bdi", { textContent: method.title })));
   }
-  for (const [id, key] of [["class", "class"], ["sort", "sort"], ["palette", "palette"], ["wall-mode", "wall"]]) {
+  for (const [id, key] of [["class", "class"], ["sort", "sort"], ["palette", "palette"], ["model", "model"], ["wall-mode", "wall"]]) {
     $(id)?.addEventListener("change", (event) => {
       state[key] = event.target.value;
       if (key === "class" || key === "sort") state.image = ""; // the first of the new order
