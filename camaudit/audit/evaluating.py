@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from camaudit.audit.batches import all_images
-from camaudit.audit.loop import Progress
+from camaudit.audit.progress import Progress
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, WalledSubject
 from camaudit.cut import Cut, cut_at

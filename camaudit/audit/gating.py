@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from camaudit.audit.leaving import staying
-from camaudit.audit.loop import Progress
+from camaudit.audit.progress import Progress
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.settings import Settings
 from camaudit.data.collecting import placed_in

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from camaudit.audit.loop import Progress, Silent
+from camaudit.audit.progress import Progress, Silent
 from camaudit.audit.scoring import score_pair
 from camaudit.audit.summary import summarise
 from camaudit.capture import Capture, capture

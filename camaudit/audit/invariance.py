@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from camaudit.audit.batches import batch_tensor
-from camaudit.audit.loop import Progress
+from camaudit.audit.progress import Progress
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, WalledSubject
 from camaudit.data.stack_mix import StackImage

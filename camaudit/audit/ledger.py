@@ -25,6 +25,7 @@ __all__ = ["CHECK", "DECISION", "Ledger"]
 
 CHECK = "dead-zone"
 DECISION = "decision"  #: of the model on an image, on which its cells depend
+_MOST = 64 * 64  # cells of a map that is always kept
 
 
 class Ledger:
@@ -36,6 +37,10 @@ class Ledger:
     batch sizes and folders are not part of it. What ended in an error is computed again (there may
     be more memory, or smaller batches, by then), an explainer without code that can be found every
     time, and with `fresh` everything is.
+
+    Maps are kept with the figures, but for those of more than 64×64 cells where the image is not
+    among the first `shown`, which the report shows. Where such a map is wanted later, its cell is
+    computed again.
     """
 
     def __init__(
@@ -47,9 +52,11 @@ class Ledger:
         images: Sequence[StackImage],
         foreign: Foreign,
         *,
+        shown: int,
         fresh: bool = False,
     ) -> None:
         self.store = store
+        self.shown = shown
         self.run = run
         self.fresh = fresh
         self.found = 0
@@ -86,11 +93,11 @@ class Ledger:
         if self.fresh or not self._keeps(method):
             return {}
         keys = {place: self._keys(method, place, decided[place]) for place in places}
-        cells = self._sound([key for some in keys.values() for key in some])
+        cells = self._sound(keys)
         known = {
-            place: [_entry(cells[key]) for key in some]
+            place: [_entry(cells[place, key]) for key in some]
             for place, some in keys.items()
-            if all(key in cells for key in some)
+            if all((place, key) in cells for key in some)
         }
         self.store.use(self.run, [key for place in known for key in keys[place]])
         self.found += sum(map(len, known.values()))
@@ -113,7 +120,12 @@ class Ledger:
             keys = self._keys(method, place, decided[place])
             for key, one, entry in zip(keys, chosen, entries, strict=True):
                 told = replace(entry, message=self._clean(entry.message))
-                cells.append(_cell(key, method, self._images[place].id, one.target.index, told))
+                cells.append(
+                    _cell(
+                        key, method, self._images[place].id, one.target.index, told,
+                        maps=place < self.shown or not _large(entry),
+                    )
+                )  # fmt: skip
         places = range(start, start + len(found))
         self.store.put(cells, run=self.run, unit=self._unit(method, places, decided))
 
@@ -127,16 +139,23 @@ class Ledger:
         unit = self._unit(method, places, decided)
         if not self.store.claim(unit):
             return False
-        keys = [key for place in places for key in self._keys(method, place, decided[place])]
-        if len(self._sound(keys)) == len(set(keys)):
+        keys = {place: self._keys(method, place, decided[place]) for place in places}
+        if len(self._sound(keys)) == sum(map(len, map(set, keys.values()))):
             self.store.release(unit)
             return False
         return True
 
-    def _sound(self, keys: Sequence[str]) -> dict[str, Cell]:
-        """The cells of those keys that are there and are no errors."""
-        found = self.store.get(keys)
-        return {key: one for key, one in found.items() if one.status != Status.ERROR}
+    def _sound(self, keys: Mapping[int, Sequence[str]]) -> dict[tuple[int, str], Cell]:
+        """The cells that are there, by place and key: no errors, and with maps where they show."""
+        found = self.store.get([key for some in keys.values() for key in some])
+        return {
+            (place, key): found[key]
+            for place, some in keys.items()
+            for key in some
+            if key in found
+            and found[key].status != Status.ERROR
+            and (place >= self.shown or found[key].value["maps"] is not None)
+        }
 
     def _keeps(self, method: str) -> bool:
         """Whether it is known what a method's maps depend on, and they take work."""
@@ -175,8 +194,14 @@ def _decided(value: Mapping[str, Any]) -> Decided:
     return Decided(value["top1"], value["twin"], tuple(chosen), value["message"])
 
 
-def _cell(key: str, method: str, image: str, target: int, entry: Entry) -> Cell:
-    places, blob = _packed((entry.map, entry.unmasked_map))
+def _large(entry: Entry) -> bool:
+    """Whether an entry's maps take more than a report would keep of them."""
+    return any(one is not None and one.size > _MOST for one in (entry.map, entry.unmasked_map))
+
+
+def _cell(key: str, method: str, image: str, target: int, entry: Entry, *, maps: bool) -> Cell:
+    """The entry as a cell; without `maps` they are left out."""
+    places, blob = _packed((entry.map, entry.unmasked_map)) if maps else (None, None)
     value = {
         "figures": plain(asdict(entry.figures)),
         "unmasked": None if entry.unmasked is None else plain(asdict(entry.unmasked)),
@@ -190,7 +215,7 @@ def _cell(key: str, method: str, image: str, target: int, entry: Entry) -> Cell:
 def _entry(cell: Cell) -> Entry:
     value = cell.value
     other = value["unmasked"]
-    own, twin = _unpacked(cell.blob, value["maps"])
+    own, twin = (None, None) if value["maps"] is None else _unpacked(cell.blob, value["maps"])
     return Entry(
         _figures(value["figures"]),
         None if other is None else _figures(other),

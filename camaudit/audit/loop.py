@@ -16,7 +16,7 @@ from camaudit.audit.executors import Call, Executor, Serial
 from camaudit.audit.images import AuditImages
 from camaudit.audit.keeping import Keeper
 from camaudit.audit.ledger import CHECK, Ledger
-from camaudit.audit.progress import Progress, Silent
+from camaudit.audit.progress import Progress
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import WalledSubject
 from camaudit.audit.targets import IMAGENET_CLASSES, Classes, Target, named_targets
@@ -30,7 +30,7 @@ from camaudit.methods import method_call
 from camaudit.report.keeping import MapsWriter
 from camaudit.types import DeadZoneFigures, Record, Status
 
-__all__ = ["CHECK", "GALLERY_IMAGES", "Loop", "Progress", "Shown", "Silent"]
+__all__ = ["CHECK", "GALLERY_IMAGES", "Loop", "Shown"]
 
 _PAUSE = 0.2  # seconds between two looks at what another process is at
 GALLERY_IMAGES = 12  #: images (or an image's targets) whose maps are kept for the report

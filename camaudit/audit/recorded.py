@@ -59,11 +59,16 @@ class Recorded:
                     raise
 
     def ledger(
-        self, subject: WalledSubject, images: Sequence[StackImage], foreign: Foreign
+        self, subject: WalledSubject, images: Sequence[StackImage], foreign: Foreign, *, shown: int
     ) -> Ledger:
-        """Where the cells of the check dead-zone are found and kept: the run begins."""
+        """Where the cells of the check dead-zone are found and kept: the run begins.
+
+        `shown` images have their maps in the report.
+        """
         store, settings = self._begun(), self.settings
-        found = Ledger(store, self._run, settings, subject, images, foreign, fresh=self.fresh)
+        found = Ledger(
+            store, self._run, settings, subject, images, foreign, shown=shown, fresh=self.fresh
+        )
         self._parts.append(found)
         return found
 

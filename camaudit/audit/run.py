@@ -17,8 +17,9 @@ from camaudit.audit.images import AuditImages, audit_images, data_size, open_dat
 from camaudit.audit.invariance import InvarianceFindings, audit_invariance, foreign_explainers
 from camaudit.audit.keeping import shown_caption, shown_title
 from camaudit.audit.live import Live, tensor_images
-from camaudit.audit.loop import Loop, Progress, Silent
+from camaudit.audit.loop import GALLERY_IMAGES, Loop
 from camaudit.audit.placing import Place, placed
+from camaudit.audit.progress import Progress, Silent
 from camaudit.audit.provenance import (
     environment,
     image_entry,
@@ -192,7 +193,10 @@ def _audited(
         with clock.measure("verification"):
             first = batch_tensor(subject, images.images[:1])
             found.zone = verified_zone(subject.walled, first, seed=settings.seed)
-        ledger = None if kept is None else kept.ledger(subject, images.images, foreign)
+        ledger = None
+        if kept is not None:
+            shown = max(GALLERY_IMAGES, 0 if writer is None else writer.most)
+            ledger = kept.ledger(subject, images.images, foreign, shown=shown)
         with clock.measure("scoring"):
             found.loop = Loop(
                 settings, subject, images, methods, progress, objects=objects, left=foreign.left,

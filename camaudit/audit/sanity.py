@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from camaudit.audit.batches import all_images
-from camaudit.audit.loop import Progress
+from camaudit.audit.progress import Progress
 from camaudit.audit.sanity_claims import sanity_claims
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, load_second

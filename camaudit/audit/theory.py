@@ -13,7 +13,7 @@ import torch
 import camaudit
 from camaudit.audit.clock import Clock
 from camaudit.audit.initialised import Measured, RandomNetwork, measure
-from camaudit.audit.loop import Progress, Silent
+from camaudit.audit.progress import Progress, Silent
 from camaudit.audit.provenance import environment, image_entry, publishable
 from camaudit.audit.random_networks import DEEP, SIZE, deep_network, simple_network
 from camaudit.audit.theory_figures import column_through_wall, digit_tensor, digit_tile, series

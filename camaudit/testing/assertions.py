@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from camaudit.audit.loop import Silent
+from camaudit.audit.progress import Silent
 from camaudit.audit.sanity_claims import ALIKE
 from camaudit.audit.settings import DEAD_ZONE
 from camaudit.errors import UsageError

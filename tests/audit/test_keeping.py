@@ -159,7 +159,7 @@ def test_both_maps_of_a_cell_come_back_from_the_store() -> None:
     figures = DeadZoneFigures(0.25, 0.5, None, Status.OK)
     for own, twin in ((one, other), (one, one), (one, None), (None, other), (None, None)):
         entry = Entry(figures, figures, "why", own, ("hooks",), twin)
-        cell = ledger_module._cell("key", "gradcam", "image", 3, entry)
+        cell = ledger_module._cell("key", "gradcam", "image", 3, entry, maps=True)
         again = ledger_module._entry(replace(cell, value=json.loads(json.dumps(cell.value))))
         assert (again.figures, again.unmasked, again.message, again.left) == (
             figures, figures, "why", ("hooks",),
@@ -169,7 +169,9 @@ def test_both_maps_of_a_cell_come_back_from_the_store() -> None:
             np.testing.assert_array_equal(found, expected)
         assert (cell.blob is None) == (own is None and twin is None)
     both, once = (
-        ledger_module._cell("key", "gradcam", "image", 3, Entry(figures, None, None, one, (), twin))
+        ledger_module._cell(
+            "key", "gradcam", "image", 3, Entry(figures, None, None, one, (), twin), maps=True
+        )
         for twin in (other, one)
     )
     assert both.blob is not None

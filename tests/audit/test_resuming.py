@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from camaudit.audit import run as run_module
 from camaudit.audit import worker as worker_module
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.scoring import Scored
@@ -297,6 +298,30 @@ def test_a_damaged_store_costs_only_what_is_damaged(
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 4 // 5])
     assert plain(audit(settings, tmp_path / "out")) == expected
     assert 0 < sum(computed.values()) < 3 * IMAGES + 4
+
+
+@pytest.mark.parametrize("side", [64, 72])
+def test_large_maps_are_kept_of_the_images_that_the_report_shows(
+    settings: Settings, tmp_path: Path, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control's maps are as large as the image: 72×72 is more than a report holds."""
+    monkeypatch.setattr(run_module, "GALLERY_IMAGES", 2)
+    settings = replace(settings, image_size=side, methods=("gradcam", "sobel"))
+    folder = tmp_path / "out"
+    expected = plain(audit(settings, folder))
+    with open_store(folder) as store:
+        cells = [one for run in store.runs() for one in store.members(run.number)]
+    kept = {one.image for one in cells if one.method == "sobel" and one.blob is not None}
+    assert len(kept) == (IMAGES if side == 64 else 2)
+    assert all(one.blob is not None for one in cells if one.method == "gradcam")
+    again = audit(settings, folder)
+    assert again.results.timing["cells"] == {"found": 2 * IMAGES, "computed": 0}
+    assert plain(again) == expected
+    monkeypatch.setattr(run_module, "GALLERY_IMAGES", 5)  # maps of three more are wanted
+    more = audit(settings, folder)
+    missing = 0 if side == 64 else 3
+    assert more.results.timing["cells"] == {"found": 2 * IMAGES - missing, "computed": missing}
+    assert plain(more) == expected
 
 
 def test_a_removed_folder_ends_the_run_with_a_clear_error(

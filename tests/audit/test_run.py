@@ -16,6 +16,7 @@ from camaudit.audit import loop as loop_module
 from camaudit.audit import run as run_module
 from camaudit.audit import worker as worker_module
 from camaudit.audit.images import AuditImages, audit_images
+from camaudit.audit.progress import Silent
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import build_subject
@@ -325,9 +326,7 @@ def test_labels_count_only_in_the_models_own_numbering(
     image = StackImage(
         "id", np.zeros((64, 64, 3), np.uint8), imagenet_index(name), name, (), "single"
     )
-    loop = loop_module.Loop(
-        settings, build_subject(settings), AuditImages((image,)), [], loop_module.Silent()
-    )
+    loop = loop_module.Loop(settings, build_subject(settings), AuditImages((image,)), [], Silent())
     loop.classes = classes
     assert loop.label(image) == label
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from camaudit.audit.loop import Silent
+from camaudit.audit.progress import Silent
 from camaudit.invariance import Registered
 from camaudit.invariance.explainer import light
 from camaudit.invariance.matrix import Options, Tested, run_invariance
