@@ -22,7 +22,8 @@ class StoreJournal:
     """A :class:`camaudit.journal.Journal` of the check `check`.
 
     `found` and `computed` count what was taken from the store and what was put there. With `fresh`
-    nothing is taken.
+    nothing is taken. What foreign explainers left on the model is kept beside their findings, and
+    told again.
     """
 
     def __init__(
@@ -47,6 +48,12 @@ class StoreJournal:
         self._base = {**identity(settings, subject), "check": check}
         self._code = {spec.name: foreign.code(spec) for spec in foreign.specs}
         self._clean = cleaner(names={*METHODS, *(image.id for image in images)})
+        self._left = foreign.left
+        for name in () if fresh else self._code:
+            key = self._key(self._traces(name))
+            for cell in store.get([key]).values():
+                self._left.setdefault(name, cell.value["left"])
+                store.use(run, [key])
 
     def explainer(self, label: str) -> str | None:
         """The method with its options, and a foreign explainer's code or library version."""
@@ -73,8 +80,18 @@ class StoreJournal:
         cell = Cell(
             self._key(key), self._check, method, image, self._clean(value), None, "ok", blob
         )
-        self._store.put([cell], run=self._run)
+        self._store.put([cell, *self._beside(method)], run=self._run)
         self.computed += 1
+
+    def _beside(self, method: str) -> list[Cell]:
+        """A cell of what a method left on the model, where it did."""
+        if method not in self._left or method not in self._code:
+            return []
+        key, value = self._key(self._traces(method)), {"left": self._left[method]}
+        return [Cell(key, self._check, method, "", value, None, "ok")]
+
+    def _traces(self, name: str) -> dict[str, Any]:
+        return {"traces of": name, "code": self._code[name]}
 
     def _key(self, key: Mapping[str, Any]) -> str:
         return cell_key({"in": self._base, "of": key})
