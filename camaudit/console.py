@@ -76,8 +76,8 @@ class ConsoleProgress:
         self._bar.stop()
 
     def start(self, work: int) -> None:
-        """The scoring begins; `work` units lie ahead."""
-        self._bar.update(self._task, total=work, completed=0)
+        """A part of the run begins: `work` units lie ahead, and the time that they take counts."""
+        self._bar.reset(self._task, total=work)
 
     def stage(self, text: str) -> None:
         """Show `text` beside the bar; without a terminal it is a line of its own."""

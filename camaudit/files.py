@@ -10,11 +10,12 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 from camaudit.errors import OutputError
 
 __all__ = [
+    "Content",
     "alone",
     "append_line",
     "check_folder",
@@ -28,6 +29,9 @@ __all__ = [
     "write_paths",
     "write_text",
 ]
+
+Content: TypeAlias = bytes | Iterable[bytes]
+"""What a file is to hold: at once, or part after part where it is large."""
 
 _DEPTH = 100  # of JSON; what we write is less than 20 deep
 _TOO_DEEP = f"it is nested more than {_DEPTH} deep"
@@ -112,12 +116,12 @@ def append_line(path: Path, line: bytes) -> None:
         raise output_error(path, error) from error
 
 
-def write_files(contents: Mapping[str, bytes], folder: Path) -> list[Path]:
+def write_files(contents: Mapping[str, Content], folder: Path) -> list[Path]:
     """Write files of the given names into `folder`, and return their paths.
 
     All are written beside their targets and synced before the first is renamed, in the order
-    given: readers see the old files or the new. Raises :class:`OutputError`; earlier files are
-    then unchanged.
+    given: readers see the old files or the new. Raises :class:`OutputError`, and what a content
+    raises that comes in parts; earlier files are then unchanged.
     """
     staged = {name: _temporary(folder, name) for name in contents}
     try:
@@ -135,7 +139,7 @@ def write_files(contents: Mapping[str, bytes], folder: Path) -> list[Path]:
     return [folder / name for name in contents]
 
 
-def write_paths(contents: Mapping[Path, bytes]) -> list[Path]:
+def write_paths(contents: Mapping[Path, Content]) -> list[Path]:
     """Write files in any folders, all or none, and return their paths.
 
     As :func:`write_files`, but where one cannot take its place, those that have taken theirs
@@ -304,8 +308,9 @@ def _lost(target: Path, error: OSError, kept: Mapping[Path, Path]) -> str:
     )
 
 
-def _write_synced(path: Path, data: bytes) -> None:
+def _write_synced(path: Path, data: Content) -> None:
     with path.open("xb") as file:
-        file.write(data)
+        for part in [data] if isinstance(data, bytes) else data:
+            file.write(part)
         file.flush()
         os.fsync(file.fileno())

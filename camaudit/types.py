@@ -120,6 +120,14 @@ class Record:
     role: str | None = None
     rank: int | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """The record as results.json has it; what was not asked for is left out."""
+        found: dict[str, Any] = plain(asdict(self))
+        for name in ("seed", "role", "rank"):
+            if found[name] is None:
+                del found[name]
+        return found
+
 
 @dataclass(frozen=True)
 class TargetCounts:
@@ -244,19 +252,11 @@ class Results:
             "camaudit": self.camaudit,
             **provenance,
             "warnings": list(self.warnings),
-            "records": [_record(record) for record in self.records],
+            "records": [record.to_dict() for record in self.records],
             "summary": [_summary(entry) for entry in self.summary],
             **{name: value for name, value in extra.items() if value},
             "timing": dict(self.timing),
         }
-
-
-def _record(record: Record) -> dict[str, Any]:
-    found: dict[str, Any] = plain(asdict(record))
-    for name in ("seed", "role", "rank"):
-        if found[name] is None:
-            del found[name]
-    return found
 
 
 def _summary(entry: Summary) -> dict[str, Any]:

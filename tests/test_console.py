@@ -35,6 +35,20 @@ def test_lines_tell_the_share_done_and_an_eta(monkeypatch: pytest.MonkeyPatch) -
     assert "100 % done" in shown[-1]
 
 
+def test_the_eta_of_a_part_forgets_the_time_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console_module, "_SECONDS_BETWEEN_LINES", 0)
+    stream, clock = io.StringIO(), [0.0]
+    with ConsoleProgress(Console(file=stream, width=60)) as progress:
+        progress._bar.get_time = progress._bar.tasks[0]._get_time = lambda: clock[0]
+        progress.start(10)
+        clock[0] = 1000.0
+        progress.advance(10)
+        progress.start(4)
+        clock[0] = 1010.0
+        progress.advance(1)
+    assert stream.getvalue().splitlines()[-1].endswith("25 % done, ETA 30 s")
+
+
 def test_a_terminal_gets_a_bar() -> None:
     stream = io.StringIO()
     with ConsoleProgress(Console(file=stream, force_terminal=True, width=100)) as progress:

@@ -42,7 +42,8 @@ def read_map(path: Path) -> NDArray[np.float64]:
         raise MethodError(f"{path.name} holds {values.dtype}; expected real numbers")
     if not values.size:
         raise MethodError(f"{path.name} is an empty array, {values.shape}; expected a map h×w")
-    found = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # of signalling NaN, which is told of below
+        found = values.astype(np.float64)
     if not np.isfinite(found).all():
         wrong = int((~np.isfinite(found)).sum())
         raise MethodError(f"{path.name} holds NaN or infinity in {wrong} of {found.size} values")

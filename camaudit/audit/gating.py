@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from camaudit.audit.leaving import staying
 from camaudit.audit.loop import Progress
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.settings import Settings
+from camaudit.data.collecting import placed_in
 from camaudit.errors import UsageError
 from camaudit.gates.gate import judge
 from camaudit.gates.policy import Policy
@@ -22,7 +26,7 @@ from camaudit.spelling import placed
 __all__ = ["KEPT", "Gated", "adjusted", "audited", "gate", "settings_of"]
 
 KEPT = ".camaudit"  #: folder beside the policy where counterexamples are kept
-_PATHS = ("weights", "unmasked_weights", "images")
+_PATHS = ("weights", "unmasked_weights")
 _TUPLES = ("data", "checks", "methods", "explainers", "properties", "orders")
 _QUICK = {"num_images": 8, "perturbation_images": 2, "examples": 5, "sanity_seeds": 1}
 
@@ -48,6 +52,8 @@ def settings_of(policy: Policy, *, images: int | None = None) -> Settings:
     for name in _TUPLES:
         if given.get(name) is not None:
             given[name] = tuple(given[name])
+    if given.get("images") is not None:
+        given["images"] = placed_in(policy.folder, given["images"])
     if "data" in given:
         given["data"] = tuple(_path(policy, folder) for folder in given["data"])
     for name in ("model", "permuted"):
@@ -81,15 +87,19 @@ def audited(
     images: int | None = None,
     progress: Progress | None = None,
     unsafe_pickle: bool = False,
+    records: Path | None = None,
 ) -> Outcome:
     """Run the audit that a policy asks for; modules in its folder can be imported.
 
-    unsafe_pickle: weights files may run code, which no policy can allow by itself. Raises the
-    errors of :func:`camaudit.audit.run.run_audit`.
+    unsafe_pickle: weights files may run code, which no policy can allow by itself. records: where
+    findings are kept, and taken from, if anywhere. Raises the errors of
+    :func:`camaudit.audit.run.run_audit`.
     """
     settings = replace(settings_of(policy, images=images), unsafe_pickle=unsafe_pickle)
     with importable(policy.folder.resolve()), staying():
-        return run_audit(settings, progress=progress, counterexamples=policy.folder / KEPT)
+        return run_audit(
+            settings, progress=progress, counterexamples=policy.folder / KEPT, records=records
+        )
 
 
 def gate(
@@ -101,6 +111,7 @@ def gate(
     escalate: bool = False,
     progress: Progress | None = None,
     unsafe_pickle: bool = False,
+    records: Path | None = None,
 ) -> Gated:
     """Judge `results` by `policy`, or run the audit first where there are none.
 
@@ -108,22 +119,35 @@ def gate(
     where rulings are inconclusive, run as many more images as may decide, up to the policy's
     `escalate`; :class:`UsageError` where it has none. The images of the first run are among those
     of a larger one, so that a pinned hash of the images is held against the first alone.
-    unsafe_pickle: see :func:`audited`.
+    unsafe_pickle, records: see :func:`audited`; without `records` a run with more images takes what
+    it can from the one before, and nothing stays.
     """
     if escalate and policy.escalate is None:
         raise UsageError(
             f"{policy.path}: escalate = N is missing in [run]: it says how many images may be run"
         )
+    with ExitStack() as stack:
+        if records is None and escalate:
+            records = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        run = partial(audited, progress=progress, unsafe_pickle=unsafe_pickle, records=records)
+        return _decided(policy, run, today, results, baseline, escalate=escalate)
+
+
+def _decided(
+    policy: Policy, run: Callable[..., Outcome], today: datetime.date,
+    results: Mapping[str, Any] | None, baseline: Mapping[str, Any] | None, *, escalate: bool,
+) -> Gated:  # fmt: skip
+    """The verdict on `results`, or on what `run` gives for the policy."""
     outcome: Outcome | None = None
     if results is None:
-        outcome = audited(policy, progress=progress, unsafe_pickle=unsafe_pickle)
+        outcome = run(policy)
         results = outcome.results.to_dict()
     verdict = judge(policy, results, baseline, today=today)
     while escalate and (count := _next(policy, verdict, results)) is not None:
         policy = replace(
             policy, pins={key: pin for key, pin in policy.pins.items() if key != "images_sha256"}
         )
-        outcome = audited(policy, images=count, progress=progress, unsafe_pickle=unsafe_pickle)
+        outcome = run(policy, images=count)
         before, results = len(results["images"]), outcome.results.to_dict()
         verdict = judge(policy, results, baseline, today=today)
         if len(results["images"]) <= before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 import tempfile
@@ -92,9 +93,10 @@ def _placed(weights: bytes, settings: Settings) -> Path:
     """The weights as a file of this machine, written once for all of its hosts."""
     suffix = settings.weights.suffix if settings.weights is not None else ""
     digest = hashlib.sha256(weights).hexdigest()
-    folder = Path(tempfile.gettempdir()) / f"camaudit-weights-{os.getuid()}"
+    folder = Path(tempfile.gettempdir()) / f"camaudit-weights-{getpass.getuser()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+    mine = not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid()  # not on Windows
+    if folder.is_symlink() or not mine:
         raise AuditError(f"{folder} belongs to somebody else: remove it")
     path = folder / f"{digest}{suffix}"
     if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:

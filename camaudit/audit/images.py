@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from camaudit.audit.progress import Progress, Silent
 from camaudit.audit.settings import Settings
+from camaudit.data.collecting import collect
 from camaudit.data.embedded import embedded_photos
-from camaudit.data.folders import Skipped, printable, scan, sha256_file
+from camaudit.data.folders import Skipped, printable, sha256_file
 from camaudit.data.manifest import MANIFEST_NAME, Manifest, load_images, read_manifest
 from camaudit.data.seam import dead_mask
 from camaudit.data.stack_mix import StackImage, plain_images, stack_mix
@@ -111,7 +113,12 @@ def data_size(data: Sequence[DataSet]) -> int | None:
 
 
 def audit_images(
-    settings: Settings, zone: DeadZone | Size, data: Sequence[DataSet] = (), *, keep: float = 1.0
+    settings: Settings,
+    zone: DeadZone | Size,
+    data: Sequence[DataSet] = (),
+    *,
+    keep: float = 1.0,
+    progress: Progress | None = None,
 ) -> AuditImages:
     """The images that the settings ask for, at the size of the zone's pixels.
 
@@ -121,26 +128,39 @@ def audit_images(
     :class:`~camaudit.errors.ImageError` where no image can be used.
     """
     count, seed = settings.image_count, settings.seed
+    progress = progress or Silent()
     if data:
-        return _of_data(data, zone, count=count, seed=seed)
-    collection = embedded_photos() if settings.images is None else scan(settings.images)
+        return _of_data(data, zone, count=count, seed=seed, progress=progress)
+    collection = embedded_photos() if settings.images is None else collect(settings.images)
     if isinstance(zone, DeadZone) and collection.classes:
         dead = zone.pixel_dead.numpy()
-        found = stack_mix(collection, dead=dead, count=count, seed=seed, pairs=settings.pairs)
+        progress.start(count or len(collection.classes))
+        found = stack_mix(
+            collection, dead=dead, count=count, seed=seed, pairs=settings.pairs,
+            told=progress.advance,
+        )  # fmt: skip
     elif settings.pairs == "different":
         raise UsageError(
             f"--pairs different needs a folder with one sub-folder a class; {settings.images} has "
             "no classes"
         )
     else:
-        found = plain_images(collection, size=_size(zone), count=count, seed=seed, keep=keep)
+        progress.start(count or len(collection.photos))
+        found = plain_images(
+            collection, size=_size(zone), count=count, seed=seed, keep=keep, told=progress.advance
+        )
     return AuditImages(found.images, (*collection.skipped, *found.skipped), found.warnings)
 
 
 def _of_data(
-    data: Sequence[DataSet], zone: DeadZone | Size, *, count: int | None, seed: int
+    data: Sequence[DataSet],
+    zone: DeadZone | Size,
+    *,
+    count: int | None,
+    seed: int,
+    progress: Progress,
 ) -> AuditImages:
-    sets = [_loaded(one, zone, count=count, seed=seed) for one in data]
+    sets = [_loaded(one, zone, count=count, seed=seed, progress=progress) for one in data]
     order = sorted(
         (place, number) for number, found in enumerate(sets) for place in range(len(found.images))
     )
@@ -159,14 +179,18 @@ def _of_data(
     )
 
 
-def _loaded(one: DataSet, zone: DeadZone | Size, *, count: int | None, seed: int) -> AuditImages:
+def _loaded(
+    one: DataSet, zone: DeadZone | Size, *, count: int | None, seed: int, progress: Progress
+) -> AuditImages:
     """The first `count` images of a data set, in the order of its manifest."""
     height, width = _size(zone)
     if one.manifest is None:  # such as the authors' images: loaded as they load them
-        found = scan(one.folder)
+        found = collect(one.folder)
+        progress.start(count or len(found.photos))
         plain = plain_images(
-            found, size=(height, width), count=count, seed=seed, keep=_AUTHORS_CROP
-        )
+            found, size=(height, width), count=count, seed=seed, keep=_AUTHORS_CROP,
+            told=progress.advance,
+        )  # fmt: skip
         return AuditImages(plain.images, (*found.skipped, *plain.skipped), plain.warnings)
     if one.manifest.size != (height, width):
         made = "×".join(map(str, one.manifest.size))
@@ -174,7 +198,8 @@ def _loaded(one: DataSet, zone: DeadZone | Size, *, count: int | None, seed: int
             f"{one.folder} has images of {made} pixels, the network reads {height}×{width}: build "
             f"the data set again with --image-size {height}, or audit another network"
         )
-    images = load_images(one.folder)
+    progress.start(len(one.manifest.images))
+    images = load_images(one.folder, told=progress.advance)
     if not images:
         raise UsageError(f"{one.folder} has no image: build the data set again")
     warnings = _seam(one, one.manifest, zone) if isinstance(zone, DeadZone) else ()

@@ -7,7 +7,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
 
 import torch
 
@@ -17,6 +16,7 @@ from camaudit.audit.executors import Call, Executor, Serial
 from camaudit.audit.images import AuditImages
 from camaudit.audit.keeping import Keeper
 from camaudit.audit.ledger import CHECK, Ledger
+from camaudit.audit.progress import Progress, Silent
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import WalledSubject
 from camaudit.audit.targets import IMAGENET_CLASSES, Classes, Target, named_targets
@@ -34,32 +34,6 @@ __all__ = ["CHECK", "GALLERY_IMAGES", "Loop", "Progress", "Shown", "Silent"]
 
 _PAUSE = 0.2  # seconds between two looks at what another process is at
 GALLERY_IMAGES = 12  #: images (or an image's targets) whose maps are kept for the report
-
-
-class Progress(Protocol):
-    """Told how far a run is; `work` is in arbitrary units, about one image forward each."""
-
-    def start(self, work: int) -> None:
-        """The scoring begins; `work` units lie ahead."""
-
-    def stage(self, text: str) -> None:
-        """What happens now, in a few words."""
-
-    def advance(self, work: int) -> None:
-        """`work` units are done."""
-
-
-class Silent:
-    """A :class:`Progress` that says nothing."""
-
-    def start(self, work: int) -> None:
-        """Nothing."""
-
-    def stage(self, text: str) -> None:
-        """Nothing."""
-
-    def advance(self, work: int) -> None:
-        """Nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,7 +276,7 @@ class Loop:
         nothing = Entry(DeadZoneFigures(None, None, None, Status.ERROR))
         for method in self.methods:
             for place in range(min(self._limit(method), len(self.images))):
-                decided, entries = self._decided[place], self._entries[method, place]
+                decided, entries = self._decided[place], self._entries.pop((method, place))
                 if decided.message is not None:
                     failed = replace(nothing, message=decided.message)
                     self._record(method, place, failed, None)
@@ -316,7 +290,7 @@ class Loop:
         if drawn is None:
             return None
         size = (self.subject.size, self.subject.size)
-        return upsample(torch.from_numpy(drawn)[None], size)[0].numpy()
+        return upsample(torch.tensor(drawn)[None], size)[0].numpy()
 
     def _record(self, method: str, place: int, entry: Entry, chosen: Chosen | None) -> None:
         target = None if chosen is None else chosen.target

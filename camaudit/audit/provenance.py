@@ -88,7 +88,10 @@ def publishable(results: Results) -> Results:
     return replace(
         results,
         provenance=provenance,
-        records=[replace(one, message=clean(one.message)) for one in results.records],
+        records=[
+            one if one.message is None else replace(one, message=clean(one.message))
+            for one in results.records
+        ],
         data=[replace(one, folder=clean(one.folder)) for one in results.data],
         claims=[replace(one, detail=clean(one.detail)) for one in results.claims],
         warnings=clean(results.warnings),

@@ -185,7 +185,7 @@ def _audited(
         given = None if live is None else live.images
         if given is None:
             keep = subject.description["input"]["crop"]
-            images = audit_images(settings, frame, data, keep=keep)
+            images = audit_images(settings, frame, data, keep=keep, progress=progress)
         else:
             images = AuditImages(tensor_images(given)[: settings.num_images])
         regions = labelled(settings, images.images)  # a wrong file is refused before the work

@@ -18,9 +18,9 @@ from camaudit.audit.provenance import environment, image_entry, publishable
 from camaudit.audit.random_networks import DEEP, SIZE, deep_network, simple_network
 from camaudit.audit.theory_figures import column_through_wall, digit_tensor, digit_tile, series
 from camaudit.audit.verifying import verified_zone
+from camaudit.data.collecting import collect
 from camaudit.data.digits import Digit, digits
 from camaudit.data.embedded import eight_photos
-from camaudit.data.folders import scan
 from camaudit.data.preprocess import parse_preprocess
 from camaudit.data.stack_mix import StackImage, plain_images
 from camaudit.errors import UsageError
@@ -403,7 +403,7 @@ class _Run:
 
     def _photos(self) -> list[StackImage]:
         folder = self.settings.images
-        collection = eight_photos() if folder is None else scan(folder)
+        collection = eight_photos() if folder is None else collect(folder)
         found = plain_images(collection, size=SIZE, seed=self.settings.seed)
         self.warnings += found.warnings
         return list(found.images)

@@ -65,6 +65,13 @@ _SUMMARY = "GITHUB_STEP_SUMMARY"  # the file whose text a CI shows with the job
     metavar="DIR",
     help="Where results.json, report.html and gate.json go. Default: reports/gate.",
 )
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Keep what is found in the output folder, and take from there what an earlier gate with "
+    "--resume found and nothing has changed. Whoever can write there decides the verdict. Default: "
+    "everything is computed anew.",
+)
 @UNSAFE_PICKLE
 @click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML.")
 @click.option("--markdown", type=_FILE, metavar="FILE", help="Write a comment in markdown.")
@@ -112,7 +119,8 @@ def _judged(given: Path | None, options: dict[str, Any]) -> Gated:
         check_outputs(_with_baseline(outputs, base, options), inputs)
         void(unsummarised(outputs), UNFINISHED, policy=str(path), date=today, inputs=inputs)
         started = time.monotonic()
-        made = _gated(found, options, today.date())
+        records = folder if options["resume"] else None
+        made = _gated(found, options, today.date(), records)
         _write(made, folder, outputs, base, today, time.monotonic() - started, options)
     except BaseException as error:
         with contextlib.suppress(Exception):  # the first error is the one to be told
@@ -165,7 +173,9 @@ def _with_baseline(outputs: Outputs, base: Path | None, options: dict[str, Any])
     return replace(outputs, others={**outputs.others, base: ""})
 
 
-def _gated(policy: Policy, options: dict[str, Any], today: datetime.date) -> Gated:
+def _gated(
+    policy: Policy, options: dict[str, Any], today: datetime.date, records: Path | None
+) -> Gated:
     """The verdict; a run that becomes the baseline is held against itself."""
     from rich.console import Console
 
@@ -178,6 +188,10 @@ def _gated(policy: Policy, options: dict[str, Any], today: datetime.date) -> Gat
     if results is not None and options["escalate"]:
         raise UsageError(
             "--escalate runs more images, and --run judges what was run: give one of them"
+        )
+    if results is not None and records is not None:
+        raise UsageError(
+            "--resume goes on with a run, and --run judges one that is done: give one of them"
         )
     base = None if options["update_baseline"] else _baseline_file(policy, options)
     baseline = read_results(base) if base is not None and base.is_file() else None
@@ -192,7 +206,7 @@ def _gated(policy: Policy, options: dict[str, Any], today: datetime.date) -> Gat
         made = decided(
             policy, today=today, results=results, baseline=baseline,
             escalate=options["escalate"], progress=progress,
-            unsafe_pickle=options["unsafe_pickle"],
+            unsafe_pickle=options["unsafe_pickle"], records=records,
         )  # fmt: skip
         if not options["update_baseline"]:
             return made

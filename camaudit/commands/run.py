@@ -96,9 +96,12 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
 @click.option(
     "--images",
     type=click.Path(path_type=Path),
-    metavar="DIR",
+    metavar="PLACE",
     help="A folder of images, or one sub-folder a class (pairs are then stacked: "
-    "STACK-MIX). Default: photographs that scikit-image carries.",
+    "STACK-MIX). Or tar shards as WebDataset lays them out: a file, a folder of them, or "
+    "'name-{000..049}.tar'. Or hf:FOLDER for what Dataset.save_to_disk of Hugging Face's datasets "
+    "wrote there (extra datasets), with options as in 'hf:FOLDER(split=test,image=photo)'. "
+    "Default: photographs that scikit-image carries.",
 )
 @click.option(
     "--data",

@@ -19,7 +19,7 @@ from camaudit.data.fields import Fields
 from camaudit.data.folders import printable, sha256_bytes
 from camaudit.data.images import Box, Pixels, decode, read_file
 from camaudit.data.loading import Source
-from camaudit.data.stack_mix import Pairing, StackImage
+from camaudit.data.stack_mix import Pairing, StackImage, Told
 from camaudit.data.stored import Recent, Stored
 from camaudit.errors import ImageError, UsageError
 from camaudit.files import made_folder, parsed_json, write_files
@@ -217,17 +217,22 @@ def foreign_files(root: Path, manifest: Manifest, *, hidden: bool = False) -> li
     return sorted(name for name in _files(root, hidden=hidden) if name not in known)
 
 
-def load_images(folder: Path | str) -> list[StackImage]:
+def load_images(folder: Path | str, *, told: Told | None = None) -> list[StackImage]:
     """The images of a data set in the order of the manifest, every hash checked.
 
     Their pixels are read again when they are wanted. Raises :class:`UsageError` as
     :func:`read_manifest` does, and if a file is missing, was changed, or has another size than the
-    manifest says.
+    manifest says. `told` is called with 1 after every image.
     """
     root = Path(folder)
     manifest = read_manifest(root)
     recent = Recent()
-    return [_loaded(root, manifest, image, recent) for image in manifest.images]
+    images = []
+    for image in manifest.images:
+        images.append(_loaded(root, manifest, image, recent))
+        if told is not None:
+            told(1)
+    return images
 
 
 def _loaded(root: Path, manifest: Manifest, image: ManifestImage, recent: Recent) -> StackImage:

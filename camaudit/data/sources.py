@@ -22,7 +22,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from camaudit.data.folders import Collection, Photo, Skipped, printable, scan
+from camaudit.data.collecting import collect
+from camaudit.data.folders import Collection, Photo, Skipped, printable
 from camaudit.data.images import read_file
 from camaudit.data.labels import imagenet_wnids
 from camaudit.errors import ImageError, UsageError
@@ -67,7 +68,7 @@ def open_source(
         UsageError: for a ground truth or synsets file that is needed and missing, is not needed,
             or is in none of the forms above.
     """
-    collection = scan(folder)
+    collection = collect(folder)
     if synsets is not None and ground_truth is None:
         raise UsageError("--synsets says what the ids in --ground-truth stand for: give that too")
     if collection.classes:

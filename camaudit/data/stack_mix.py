@@ -8,10 +8,10 @@ is not in the paper, an image of another class.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,7 @@ __all__ = [
     "Source",
     "StackImage",
     "StackMix",
+    "Told",
     "check_mask",
     "crop_pair",
     "plain_images",
@@ -47,6 +48,10 @@ Pairing = Literal["two-images", "two-crops", "two-classes", "single"]
 Pairs = Literal["same", "different"]
 """Of which classes two photographs are stacked: of one, or of two different ones."""
 
+Told: TypeAlias = Callable[[int], object]
+"""Told how many images more were read."""
+
+_Item = TypeVar("_Item")
 _Array = TypeVar("_Array", bound=npt.NDArray[np.generic])
 
 
@@ -145,6 +150,7 @@ def stack_mix(
     count: int | None = None,
     seed: int = 0,
     pairs: Pairs = "same",
+    told: Told | None = None,
 ) -> StackMix:
     """Stack photographs of one class, or of two different ones, at the wall.
 
@@ -161,6 +167,7 @@ def stack_mix(
         dead: boolean (H, W), True in the dead pixels; (H, W) is the size of the images.
         count: how many images; fewer are returned, with a warning, if fewer can be made.
         seed: of PCG64. The same files and seed give the same bytes.
+        told: called with 1 after every image.
 
     Raises:
         UsageError: if `dead` is no such mask, or has no dead or no live pixel, or if `count` or
@@ -179,7 +186,7 @@ def stack_mix(
     groups = _shuffled(collection, loader, rng, dead, pairs)
     crops = _crops_in_turn(groups, loader, dead, rng) if pairs == "same" else iter(())
     made = chain(_pairs_in_turn(groups, rounds=1 if count is None else None), crops)
-    return _finished(list(islice(made, count)), collection, loader, count)
+    return _finished(list(_telling(islice(made, count), told)), collection, loader, count)
 
 
 def plain_images(
@@ -189,6 +196,7 @@ def plain_images(
     count: int | None = None,
     seed: int = 0,
     keep: float = 1.0,
+    told: Told | None = None,
 ) -> StackMix:
     """Photographs as they are, resized and centre-cropped, for a folder without classes.
 
@@ -200,6 +208,7 @@ def plain_images(
         count: how many; fewer are returned, with a warning, if fewer are usable.
         seed: of PCG64.
         keep: central share of both sides that is shown of images of another size.
+        told: called with 1 after every photograph.
 
     Raises:
         UsageError: if `size`, `count` or `seed` is out of range.
@@ -211,7 +220,7 @@ def plain_images(
     images: list[StackImage] = []
     # all of them are read in order: those of a shard lie one after the other
     order = range(len(photos)) if count is None else rng.permutation(len(photos))
-    for index in order:
+    for index in _telling(order, told):
         if len(images) == count:
             break
         view = loader.view(photos[index])
@@ -408,6 +417,13 @@ def check_mask(dead: Mask) -> None:
             f"the mask has no {which} pixel, so there is no seam to stack two images at; "
             "use the photographs unstacked (plain_images)"
         )
+
+
+def _telling(found: Iterable[_Item], told: Told | None) -> Iterator[_Item]:
+    for one in found:
+        yield one
+        if told is not None:
+            told(1)
 
 
 def _generator(count: int | None, seed: int) -> np.random.Generator:

@@ -10,7 +10,7 @@ from camaudit.data.folders import sha256_bytes
 
 __all__ = ["Recent", "Stored"]
 
-_KEPT = 64 << 20  # bytes: some 400 images of 224×224
+_KEPT = 32 << 20  # bytes: some 200 images of 224×224
 
 
 class Recent:
@@ -42,6 +42,8 @@ class Stored:
 
     `pixels` are what it gave the first time; `recent` holds them for a while.
     """
+
+    __slots__ = ("_read", "recent", "sha256", "shape")
 
     def __init__(self, read: Callable[[], Pixels], pixels: Pixels, recent: Recent) -> None:
         self.sha256 = sha256_bytes(pixels.tobytes())

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from camaudit.errors import AuditError, OutputError
-from camaudit.files import check_folder, made_folder, write_files, write_paths
-from camaudit.types import Results
+from camaudit.files import Content, check_folder, made_folder, write_files, write_paths
+from camaudit.types import Record, Results
 
 __all__ = [
     "REPORT_NAME",
@@ -27,6 +28,7 @@ __all__ = [
 
 RESULTS_NAME = "results.json"
 REPORT_NAME = "report.html"
+_PIECES = 100_000  #: of JSON that are written at once, some of them a character
 
 
 def check_writable(folder: str | os.PathLike[str]) -> None:
@@ -58,7 +60,7 @@ def write_results(results: Results, folder: str | os.PathLike[str]) -> Path:
     OutputError
         if the file cannot be written; an earlier one is then unchanged.
     """
-    (path,) = _write({RESULTS_NAME: _encode(results)}, made_folder(folder))
+    (path,) = write_files({RESULTS_NAME: _chunks(results)}, made_folder(folder))
     return path
 
 
@@ -70,7 +72,7 @@ def write_report(html: str, folder: str | os.PathLike[str]) -> Path:
     OutputError
         if the file cannot be written; an earlier one is then unchanged.
     """
-    (path,) = _write({REPORT_NAME: html}, made_folder(folder))
+    (path,) = write_files({REPORT_NAME: encoded(html)}, made_folder(folder))
     return path
 
 
@@ -83,8 +85,10 @@ def write_pages(
     Raises as :func:`write_run` does.
     """
     target = made_folder(folder)
-    texts = {} if results is None else {RESULTS_NAME: _encode(results)}
-    files = {target / name: encoded(text) for name, text in {**texts, **pages}.items()}
+    files: dict[Path, Content] = {}
+    if results is not None:
+        files[target / RESULTS_NAME] = _chunks(results)
+    files.update({target / name: encoded(text) for name, text in pages.items()})
     for parent in {path.parent for path in files}:
         made_folder(parent)
     written = write_paths(files)
@@ -108,8 +112,8 @@ def write_run(results: Results, html: str, folder: str | os.PathLike[str]) -> tu
     OutputError
         if a file cannot be written; the earlier ones are then unchanged.
     """
-    texts = {RESULTS_NAME: _encode(results), REPORT_NAME: html}
-    results_path, report_path = _write(texts, made_folder(folder))
+    contents: dict[str, Content] = {RESULTS_NAME: _chunks(results), REPORT_NAME: encoded(html)}
+    results_path, report_path = write_files(contents, made_folder(folder))
     return results_path, report_path
 
 
@@ -122,10 +126,32 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _encode(results: Results) -> str:
-    plain = results.to_dict()
+class _Entries(list[Any]):
+    """The entries of records, each made when it is written; a list, because json asks for one."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        super().__init__()
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (record.to_dict() for record in self._records)
+
+
+def _chunks(results: Results) -> Iterator[bytes]:
+    """The file's bytes, part after part: an audit of many images has hundreds of megabytes."""
+    plain = {**replace(results, records=[]).to_dict(), "records": _Entries(results.records)}
+    encoder = json.JSONEncoder(allow_nan=False, indent=2, ensure_ascii=False)
+    held: list[str] = []
     try:
-        return json.dumps(plain, allow_nan=False, indent=2, ensure_ascii=False) + "\n"
+        for piece in encoder.iterencode(plain):
+            held.append(piece)
+            if len(held) == _PIECES:
+                yield encoded("".join(held))
+                held.clear()
+        yield encoded("".join(held) + "\n")
     except (TypeError, ValueError) as error:
         where = _misfit(plain, "") or "an unknown place"
         raise AuditError(
@@ -147,8 +173,3 @@ def _misfit(value: Any, path: str) -> str:
     else:
         return f"{path} of type {type(value).__name__}"
     return next((found for item, where in parts if (found := _misfit(item, where))), "")
-
-
-def _write(texts: dict[str, str], folder: Path) -> list[Path]:
-    """Write all together."""
-    return write_files({name: encoded(text) for name, text in texts.items()}, folder)

@@ -97,6 +97,8 @@ def promising(count: int) -> bytes:
         ("a.npy", np.array([{"x": 1}]), "a.npy cannot be read as a map: .*[Oo]bject"),
         ("a.npy", np.full((2, 2), np.nan), "a.npy holds NaN or infinity in 4 of 4 values"),
         ("a.npy", np.array([[1.0, np.inf]]), "a.npy holds NaN or infinity in 1 of 2 values"),
+        # a signalling NaN, of which NumPy warns when it is cast
+        ("a.npy", np.array([[0x7F800001]], np.uint32).view(np.float32), "a.npy holds NaN or inf"),
         ("a.npy", np.zeros((0, 4)), r"a.npy is an empty array, \(0, 4\)"),
         ("a.npy", np.ones((2, 2), complex), "a.npy holds complex128; expected real numbers"),
         ("a.npy", np.array([["x"]]), "a.npy holds <U1; expected real numbers"),

@@ -1,7 +1,8 @@
 """Random SIGKILLs over runs of several hundred cells: nothing lost, nothing twice, results equal.
 
 `python -m tests.audit.kills --kills 500` kills the process that runs; `--what worker` kills the
-worker processes of one that goes on, `--what ray` those of a Ray cluster. Every run that comes to
+worker processes of one that goes on, `--what ray` those of a Ray cluster, `--what node` everything
+on one of its nodes. Every run that comes to
 its end is compared with an undisturbed one, and the next begins in a new folder.
 """
 
@@ -17,11 +18,13 @@ import threading
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from PIL import Image
 
+from camaudit.audit.cluster import Cluster
 from camaudit.audit.placing import Place
 from camaudit.audit.run import run_audit
 from camaudit.audit.settings import Settings
@@ -149,6 +152,44 @@ def workers(
     )
 
 
+def nodes(settings: Settings, root: Path, kills: int, draw: np.random.Generator) -> None:
+    """Kill nodes of a cluster under runs that go on; another one takes the place of each."""
+    import ray
+    from ray.cluster_utils import Cluster as Nodes
+
+    expected = text(run_audit(settings))
+    cluster = Nodes(initialize_head=True, head_node_args={"num_cpus": 0})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False)
+    done, runs, answers = 0, 0, int(draw.integers(3, 30))
+    genuine = Cluster.wait
+
+    def wait(self: Cluster) -> Any:
+        nonlocal done, answers
+        answers -= 1
+        if answers == 0 and done < kills:
+            victim = sorted(cluster.worker_nodes, key=id)[int(draw.integers(2))]
+            cluster.remove_node(victim, allow_graceful=False)
+            cluster.add_node(num_cpus=1)
+            done += 1
+            answers = int(draw.integers(3, 30))
+        return genuine(self)
+
+    with patch.object(Cluster, "wait", wait):
+        while done < kills:
+            folder = root / f"run-{runs}"
+            found = run_audit(settings, records=folder, place=Place("ray", 2))
+            runs += 1
+            assert text(found) == expected
+            assert found.results.timing["cells"] == {"found": 0, "computed": CELLS}
+            assert len(kept(folder)) == CELLS
+            print(f"{done} kills, {runs} runs came to their end", flush=True)
+    ray.shutdown()
+    cluster.shutdown()
+    print(f"{done} kills of Ray nodes, {runs} runs of {CELLS} cells, all equal, nothing twice")
+
+
 def _workers(ray: bool) -> list[int]:
     """Processes that answer for this one."""
     found = []
@@ -167,7 +208,7 @@ def _workers(ray: bool) -> list[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=500)
-    parser.add_argument("--what", choices=["run", "worker", "ray"], default="run")
+    parser.add_argument("--what", choices=["run", "worker", "ray", "node"], default="run")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -176,6 +217,8 @@ def main() -> None:
         settings = prepared(Path(folder))
         if given.what == "run":
             processes(settings, Path(folder), given.kills, draw)
+        elif given.what == "node":
+            nodes(settings, Path(folder), given.kills, draw)
         else:
             workers(settings, Path(folder), given.kills, draw, given.what == "ray")
 

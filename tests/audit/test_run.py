@@ -402,9 +402,11 @@ def test_progress_reaches_its_total(settings: Settings) -> None:
     class Recorder:
         total = done = 0
         stages: list[str] = []  # noqa: RUF012 - one test, one instance
+        parts: list[tuple[str, int, int]] = []  # noqa: RUF012
 
         def start(self, work: int) -> None:
-            self.total = work
+            self.parts.append((self.stages[-1], self.done, self.total))
+            self.total, self.done = work, 0
 
         def stage(self, text: str) -> None:
             self.stages.append(text)
@@ -415,6 +417,9 @@ def test_progress_reaches_its_total(settings: Settings) -> None:
     recorder = Recorder()
     run_audit(replace(settings, perturbation_images=3), progress=recorder)
     assert recorder.done == recorder.total > 0
+    count = settings.num_images
+    assert [part[1:] for part in recorder.parts] == [(0, 0), (count, count)]  # reading, scoring
+    assert recorder.parts[0][0] == "reading the images"
     assert any("gradcam" in stage for stage in recorder.stages)
 
 

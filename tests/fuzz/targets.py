@@ -20,11 +20,13 @@ from safetensors.torch import save
 from torch import nn
 
 from camaudit.adapters.reading import read_map
+from camaudit.data.collecting import collect
 from camaudit.data.fetch_list import read_fetch_list
 from camaudit.data.images import decode
 from camaudit.data.manifest import load_images, verify
 from camaudit.data.masks import read_mask
 from camaudit.data.regions import read_regions
+from camaudit.data.stack_mix import plain_images
 from camaudit.data.unpacking import Limits, unpack
 from camaudit.gates.badge import badge
 from camaudit.gates.card import card, card_markdown
@@ -295,6 +297,26 @@ def _trained(work: Path) -> Target:
     return Target({".json": [json.dumps(known).encode()]}, of_json, read)
 
 
+def _shards(_work: Path) -> Target:
+    seeds = []
+    for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        packed, long = io.BytesIO(), 90 if form == tarfile.USTAR_FORMAT else 300
+        with tarfile.open(fileobj=packed, mode="w", format=form) as archive:
+            for name, data in (
+                ("a/1.png", _saved("L", "PNG")), ("a/1.cls", b"7"), ("2.jpg", _saved("L", "JPEG")),
+                ("2.cls", b"dog"), (f"{'n' * long}.json", b"{}"),
+            ):  # fmt: skip
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+        seeds.append(packed.getvalue())
+
+    def read(path: Path) -> None:
+        plain_images(collect(path), size=32)
+
+    return Target({".tar": seeds}, of_bytes, read)
+
+
 TARGETS: dict[str, Callable[[Path], Target]] = {
     "archives": _archives,
     "coco": _coco,
@@ -305,6 +327,7 @@ TARGETS: dict[str, Callable[[Path], Target]] = {
     "masks": _masks,
     "policies": _policies,
     "results": _results,
+    "shards": _shards,
     "trained": _trained,
     "voc": _voc,
     "weights": _weights,

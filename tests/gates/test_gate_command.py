@@ -100,6 +100,29 @@ def test_more_images_are_run_until_they_decide(workspace: Workspace) -> None:
     assert len(images(workspace)) == 8 + ruling["more"]
     assert set(first) < set(images(workspace))
     assert workspace.read()["rulings"][0]["n"] == 8 + ruling["more"]
+    cells = workspace.read("reports/gate/results.json")["timing"]["cells"]
+    assert cells == {"found": 2 * 8, "computed": 2 * ruling["more"]}  # and the control
+    assert not list((workspace.folder / "reports/gate").glob("records*"))
+
+
+def test_a_gate_that_is_resumed_computes_nothing_twice(workspace: Workspace) -> None:
+    assert workspace.run("--resume").code == 0
+    first = workspace.read("reports/gate/results.json")
+    count = 2 * len(images(workspace))  # and the control
+    assert first["timing"]["cells"] == {"found": 0, "computed": count}
+    assert workspace.run("--resume").code == 0
+    again = workspace.read("reports/gate/results.json")
+    assert again["timing"]["cells"] == {"found": count, "computed": 0}
+    assert without_times(again) == without_times(first)
+    assert workspace.run().code == 0  # nothing is taken from there unless it is asked for
+    assert "cells" not in workspace.read("reports/gate/results.json")["timing"]
+
+
+def test_a_run_that_is_done_cannot_be_resumed(workspace: Workspace) -> None:
+    workspace.run()
+    done = workspace.run("--resume", "--run", "reports/gate")
+    assert done.code == 2
+    assert "give one of them" in done.err
 
 
 def test_no_more_images_are_run_than_the_policy_says(workspace: Workspace) -> None:
