@@ -128,10 +128,10 @@ def run_audit(
     the next time; None keeps nothing. `live` holds the model, and images and explainers if it has
     any, in place of what the settings name. `writer` gets the maps that a report shows, as they
     come.
-    `records` is the folder where what the check dead-zone finds is kept, cell by cell; what is
-    there already is taken from it unless the run is to be `fresh`, and results are the same but
-    for timings. A model that is `live` is computed every time. `place` says where the work of that
-    check is done, here by default; what is `live` cannot leave this process.
+    `records` is the folder where what checks other than metrics find is kept, cell by cell; what
+    is there already is taken from it unless the run is to be `fresh`, and results are the same but
+    for timings. A model that is `live` is computed every time. `place` says where the work of the
+    check dead-zone is done, here by default; what is `live` cannot leave this process.
     Raises the errors of :mod:`camaudit.errors`: :class:`~camaudit.errors.UsageError` for what
     cannot be audited as asked, :class:`~camaudit.errors.AuditError` for what broke on the way (a
     zone refuted by its verification, logits that are not finite). A method that fails on its own

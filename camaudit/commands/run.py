@@ -355,8 +355,8 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
 @click.option(
     "--resume/--no-resume",
     default=True,
-    help="Take what an earlier run into the same folder has found already, of the check dead-zone, "
-    "where nothing that it depends on has changed; or compute everything anew. Default: --resume.",
+    help="Take what an earlier run into the same folder has found already, but for metrics, where "
+    "nothing that it depends on has changed; or compute everything anew. Default: --resume.",
 )
 @click.option(
     "--executor",
