@@ -207,6 +207,19 @@ def test_what_an_explainer_left_is_told_again(settings: Settings, tmp_path: Path
     assert cells["computed"] > cells["found"] > 0
 
 
+def test_invariance_tells_of_no_traces(tested: Settings, tmp_path: Path) -> None:
+    """It puts its own networks back without a word, whatever ran in the run before it."""
+    mine = replace(
+        tested, explainers=(f"{tmp_path / 'explainers.py'}:leaves",), properties=("determinism",)
+    )  # fmt: skip
+    both = replace(mine, checks=("mprt", "invariance"), sanity_seeds=1, cascade_steps=2)
+    first = run_audit(both, records=tmp_path / "out")
+    assert any("leaves left on the model" in text for text in first.results.warnings)
+    found = run_audit(mine, records=tmp_path / "out")
+    assert found.results.timing["cells"]["found"] > 0
+    assert found.results.warnings == run_audit(mine).results.warnings
+
+
 def test_the_second_model_is_part_of_what_it_gave(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "permuted.pt"
     both = replace(

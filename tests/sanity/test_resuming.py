@@ -275,7 +275,7 @@ def test_targets_are_part_of_what_was_found(subject: Subject) -> None:
     found = subject.run(journal=again, targets=targets)
     assert len(again.made) == len(journal.made) - 1  # the plan
     assert found.targets == (0, 1, 2)
-    own = journal.again()
+    own = subject.journal
     subject.run(journal=own, objective=Objective())
     assert own.made == []
 
