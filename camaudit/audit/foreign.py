@@ -92,7 +92,8 @@ class Foreign:
         """What a reader must know: maps that are missing, and models that were not left alone."""
         told = [
             f"{name} left on the model: {', '.join(kinds)}; it was put back after every call"
-            for name, kinds in self.left.items()
+            for name, kinds in ((spec.name, self.left.get(spec.name)) for spec in self.specs)
+            if kinds
         ]
         return [*told, *(text for spec in self.specs if spec.maps for text in _gaps(spec.maps))]
 

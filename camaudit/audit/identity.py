@@ -14,11 +14,11 @@ from torch import nn
 
 import camaudit
 from camaudit.audit.settings import Settings
-from camaudit.audit.subject import Subject, WalledSubject
-from camaudit.models.weights import file_sha256
-from camaudit.store import digest_of
+from camaudit.audit.subject import Second, Subject, WalledSubject
+from camaudit.models.weights import file_sha256, state_sha256
+from camaudit.store import cell_key, digest_of
 
-__all__ = ["code_sha256", "identity"]
+__all__ = ["code_sha256", "identity", "second_key"]
 
 #: Parts of the package that compute nothing of a cell.
 _OUTSIDE = {
@@ -41,6 +41,14 @@ def identity(settings: Settings, subject: Subject) -> dict[str, Any]:
         "factory": _factory_sha256(settings.model),
         "engine": {**engine, "compile": settings.compile},
     }
+
+
+def second_key(second: Second) -> str:
+    """What stands for a second model in a key: its weights, the code of its modules, its layer."""
+    model = second.model
+    return cell_key(
+        {"state": state_sha256(model), "code": _modules_sha256(model), "layer": second.layer}
+    )
 
 
 @functools.cache

@@ -20,10 +20,11 @@ from camaudit.invariance.run import Outcome
 from camaudit.invariance.situation import Situation
 from camaudit.invariance.snippet import EXPLAIN
 from camaudit.invariance.store import Store
+from camaudit.journal import Journal
 from camaudit.methods import MethodCall, method_call
 from camaudit.types import Claim, ClaimOutcome
 
-__all__ = ["InvarianceFindings", "audit_invariance", "foreign_explainers"]
+__all__ = ["OWN_IMAGES", "InvarianceFindings", "audit_invariance", "foreign_explainers"]
 
 OWN_IMAGES = 2  #: images of the subject that its explainers are tested on
 _INVARIANCE = "invariance"
@@ -66,21 +67,24 @@ def audit_invariance(
     progress: Progress,
     *,
     counterexamples: Path | None = None,
+    journal: Journal | None = None,
 ) -> InvarianceFindings:
     """Test the methods and the foreign explainers, on drawn networks and on the subject's model.
 
     The model is the walled one where there is a wall. Methods that run the model many times an
     image are left out on it unless `settings.costly_cascades`. Counterexamples are kept in the
-    folder `counterexamples`, and tried first. Raises :class:`camaudit.errors.UsageError` for such a
-    file that cannot be read.
+    folder `counterexamples`, and tried first. What the `journal`, which is of the
+    :data:`OWN_IMAGES` first images, knows is taken from it, and the rest is kept there. Raises
+    :class:`camaudit.errors.UsageError` for a file of counterexamples that cannot be read.
     """
     calls = [method_call(name) for name in methods]
     fixed = [spec.name for spec in foreign if spec.maps is not None]
     tested = [_method(call, settings) for call in calls]
     tested += [_foreign(spec) for spec in foreign if spec.maps is None]
     found = run_invariance(
-        tested, options=settings.invariance, own=_own(subject, images),
+        tested, options=settings.invariance, own=lambda: _own(subject, images),
         store=None if counterexamples is None else Store(counterexamples), progress=progress,
+        journal=journal,
     )  # fmt: skip
     return InvarianceFindings(
         found.to_dict(), invariance_claims(found), _seconds(found), _warnings(tested, fixed)

@@ -22,7 +22,8 @@ class StoreJournal:
     """A :class:`camaudit.journal.Journal` of the check `check`.
 
     `found` and `computed` count what was taken from the store and what was put there. With `fresh`
-    nothing is taken.
+    nothing is taken. What foreign explainers left on the model is kept beside their findings, and
+    told again.
     """
 
     def __init__(

@@ -14,7 +14,12 @@ from camaudit.audit.clock import Clock
 from camaudit.audit.evaluating import MetricFindings, audit_metrics, labelled, object_names
 from camaudit.audit.foreign import Foreign, foreign_methods
 from camaudit.audit.images import AuditImages, audit_images, data_size, open_data
-from camaudit.audit.invariance import InvarianceFindings, audit_invariance, foreign_explainers
+from camaudit.audit.invariance import (
+    OWN_IMAGES,
+    InvarianceFindings,
+    audit_invariance,
+    foreign_explainers,
+)
 from camaudit.audit.keeping import shown_caption, shown_title
 from camaudit.audit.live import Live, tensor_images
 from camaudit.audit.loop import GALLERY_IMAGES, Loop
@@ -217,16 +222,21 @@ def _audited(
                 journal=journal,
             )  # fmt: skip
     if settings.sanity_checks:
+        journal = None if kept is None else kept.journal("sanity", subject, images.images, foreign)
         with clock.measure("sanity"):
-            found.sanity = audit_sanity(settings, subject, images.images, methods, progress)
+            found.sanity = audit_sanity(
+                settings, subject, images.images, methods, progress, journal=journal
+            )
         if writer is not None:
             for picture in found.sanity.pictures:
                 writer.picture(picture)
     if INVARIANCE in settings.checks:
+        own, alone = images.images[:OWN_IMAGES], Foreign(foreign.specs)  # it notes no traces
+        journal = None if kept is None else kept.journal(INVARIANCE, subject, own, alone)
         with clock.measure("invariance"):
             found.invariance = audit_invariance(
                 settings, subject, images.images, registered, foreign.specs, progress,
-                counterexamples=counterexamples,
+                counterexamples=counterexamples, journal=journal,
             )  # fmt: skip
     if kept is None:
         return _outcome(found)

@@ -11,16 +11,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from camaudit.audit.batches import all_images
+from camaudit.audit.identity import second_key
 from camaudit.audit.progress import Progress
 from camaudit.audit.sanity_claims import sanity_claims
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, load_second
 from camaudit.data.stack_mix import StackImage
 from camaudit.errors import UsageError
+from camaudit.journal import Journal
 from camaudit.maps import upsample
 from camaudit.methods import MethodCall, method_call
 from camaudit.report.sanity_pictures import SanityPicture, shown_steps
-from camaudit.sanity import SanityResult, run_sanity
+from camaudit.sanity import Options, SanityResult, run_sanity
 from camaudit.types import Claim
 
 __all__ = ["SanityFindings", "audit_sanity"]
@@ -62,11 +64,14 @@ def audit_sanity(
     images: Sequence[StackImage],
     methods: Sequence[str],
     progress: Progress,
+    *,
+    journal: Journal | None = None,
 ) -> SanityFindings:
     """Run the sanity checks of the settings on the subject's model, which stays as it is.
 
     The model is the subject's own, without a wall unless its weights hold one. Methods that run
-    the model many times an image take part where the settings say so. Raises the errors of
+    the model many times an image take part where the settings say so. What the `journal` knows is
+    taken from it, and the rest is kept there. Raises the errors of
     :func:`camaudit.sanity.run_sanity` and of :func:`camaudit.audit.subject.load_second`, and
     :class:`UsageError` where no method is left.
     """
@@ -75,12 +80,14 @@ def audit_sanity(
     if "data-randomisation" in settings.sanity_checks:
         progress.stage("loading the model trained on permuted labels")
         second = load_second(settings, subject)
-    kept = _Kept(images[:PICTURES])
+    kept = _Kept(images[:PICTURES], settings.sanity)
     found = run_sanity(
         subject.model, subject.layer, all_images(subject, images), methods=calls,
         options=settings.sanity, progress=progress, sink=kept,
         permuted=None if second is None else second.model,
         permuted_layer=None if second is None else second.layer,
+        permuted_key=None if second is None or journal is None else second_key(second),
+        journal=journal,
     )  # fmt: skip
     families = {call.label: call.info.family for call in calls}
     plain = found.to_dict()
@@ -123,28 +130,29 @@ def _taking_part(
 
 
 class _Kept:
-    """Keeps the maps of the first images under one cascade and seed as they are made."""
+    """Keeps the maps of the first images under the first cascade and seed, and the originals."""
 
-    def __init__(self, images: Sequence[StackImage]) -> None:
+    def __init__(self, images: Sequence[StackImage], options: Options) -> None:
         self._images = list(images)
-        self._source: tuple[str, str, int] | None = None
-        self._maps: dict[tuple[str, str, int, int], NDArray[np.float32]] = {}
+        check = next((name for name in ("mprt", "smprt") if name in options.checks), None)
+        self._source = None if check is None else (check, options.orders[0], options.seeds[0])
+        self._maps: dict[tuple[str, int, int], NDArray[np.float32]] = {}
+
+    def wants(self, check: str, order: str, seed: int | None, image: int) -> bool:
+        """Whether a map will be shown."""
+        if self._source is None or image >= len(self._images):
+            return False
+        original = (self._source[0], _ORIGINAL, None)
+        return (check, order, seed) in (self._source, original)
 
     def __call__(
         self, check: str, order: str, method: str, seed: int | None, step: int, image: int,
         saliency: Tensor,
     ) -> None:  # fmt: skip
-        if image >= len(self._images) or order == "all":
-            return
-        if order != _ORIGINAL and seed is not None:
-            self._source = self._source or (check, order, seed)
-            if (check, order, seed) != self._source:
-                return
-        elif self._source is not None and check != self._source[0]:
-            return  # the originals of a later check
-        size = self._images[image].size
-        raised = upsample(saliency[None].float(), size)[0]
-        self._maps[check, method, step, image] = raised.cpu().numpy()
+        """Keep a map at its image's size."""
+        del check, order, seed
+        raised = upsample(saliency[None].float(), self._images[image].size)[0]
+        self._maps[method, step, image] = raised.cpu().numpy()
 
     def pictures(self, found: SanityResult) -> list[SanityPicture]:
         """One picture an image; none where no cascade was run."""
@@ -163,9 +171,7 @@ class _Kept:
                 seed=seed,
                 steps=tuple(names[place] for place in places),
                 maps={
-                    str(method): tuple(
-                        self._maps.get((check, method, place, number)) for place in places
-                    )
+                    str(method): tuple(self._maps.get((method, place, number)) for place in places)
                     for method in found.settings["methods"]
                 },
             )

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 from camaudit.errors import UsageError
 from camaudit.invariance.choice import Gap
 from camaudit.invariance.conformance import Conformance, Mismatch, conformance
+from camaudit.invariance.example import Example
 from camaudit.invariance.explainer import Explain
 from camaudit.invariance.guard import Fault
 from camaudit.invariance.property import PROPERTIES
+from camaudit.invariance.recall import Key, Recall
 from camaudit.invariance.run import Counterexample, Finding, Outcome, Search, examine
 from camaudit.invariance.situation import Situation
 from camaudit.invariance.snippet import program
 from camaudit.invariance.store import Store
+from camaudit.journal import Journal
 from camaudit.methods import method_call
 
 __all__ = ["DETERMINISM", "InvarianceResult", "Options", "Progress", "Tested", "run_invariance"]
@@ -218,19 +222,23 @@ def run_invariance(
     explainers: Sequence[Tested],
     *,
     options: Options,
-    own: Situation | None = None,
+    own: Situation | Callable[[], Situation] | None = None,
     store: Store | None = None,
     progress: Progress,
+    journal: Journal | None = None,
 ) -> InvarianceResult:
     """Test all properties of all explainers; one that fails in whatever way does not end the run.
 
-    own: the user's model, layer and images. store: where counterexamples are kept; those that it
-    holds are tried first. Raises the store's errors.
+    own: the user's model, layer and images, or what gives them when they are first needed. store:
+    where counterexamples are kept; those that it holds are tried first. journal: findings without
+    a counterexample are taken from it, and kept there as they come, see
+    :mod:`camaudit.invariance.recall`; its images are those of `own`. What a known one took when
+    it was looked for counts for its explainer's budget. Raises the store's errors.
     """
     names = [tested.name for tested in explainers]
     if len(set(names)) < len(names):
         raise UsageError(f"expected explainers of different names; got {', '.join(names)}")
-    run = _Run(options, own, store, progress)
+    run = _Run(options, own, store, progress, Recall(journal))
     progress.start(len(explainers) * len(options.names) * (1 if own is None else 2))
     for tested in explainers:
         run.test(tested)
@@ -241,66 +249,96 @@ class _Run:
     """A run over explainers, one row after the other."""
 
     def __init__(
-        self, options: Options, own: Situation | None, store: Store | None, progress: Progress
-    ) -> None:
+        self, options: Options, own: Situation | Callable[[], Situation] | None,
+        store: Store | None, progress: Progress, recall: Recall,
+    ) -> None:  # fmt: skip
         self.options = options
-        self.own = own
+        self.given = own
         self.store = store
         self.progress = progress
+        self.recall = recall
         self.rows: list[Row] = []
         self.claims: list[tuple[Tested, Conformance]] = []
         self.programs: dict[tuple[str, str], str] = {}
         self.files: dict[tuple[str, str], str] = {}
 
+    @cached_property
+    def own(self) -> Situation | None:
+        """The user's own model, if there is one."""
+        return self.given() if callable(self.given) else self.given
+
     def test(self, tested: Tested) -> None:
         """All properties of one explainer, on drawn networks and on the own model."""
-        self._row(tested, "drawn", tested.explain, None)
-        if self.own is not None and tested.own is None:
+        self._row(tested, "drawn", tested.explain)
+        if self.given is not None and tested.own is None:
             self.progress.advance(len(self.options.names))
-        elif self.own is not None and tested.own is not None:
-            self._row(tested, "own", tested.own, self.own)
+        elif self.given is not None and tested.own is not None:
+            self._row(tested, "own", tested.own)
         if tested.claims is not None and not tested.registered:
             self._claim(tested, tested.claims)
 
-    def _row(self, tested: Tested, on: str, explain: Explain, own: Situation | None) -> None:
-        started = time.perf_counter()
-        where = "drawn networks" if own is None else "the model itself"
+    def _row(self, tested: Tested, on: str, explain: Explain) -> None:
+        began = started = time.perf_counter()
+        where = "drawn networks" if on == "drawn" else "the model itself"
+        names = self.options.names
+        firsts = [self._first(tested, name, on) for name in names]
+        keys = [
+            self._key(tested, "finding", on == "own", on=on, property=name, first=_plain(first))
+            for name, first in zip(names, firsts, strict=True)
+        ]
         findings: list[Finding] = []
-        for name in self.options.names:
+        found = self.recall.findings(keys)
+        for name, first, key, known in zip(names, firsts, keys, found, strict=True):
             self.progress.stage(f"{tested.name} on {where}: {name}")
-            findings.append(self._finding(tested, name, explain, own, findings, started))
+            finding = _foregone(name, on, findings) or known
+            if finding is None:
+                search = self._search(started, on)
+                finding = self._finding(tested, name, explain, on, first, search)
+                self.recall.keep_finding(tested.name, key, finding, search)
+            elif finding is known:
+                started -= known.seconds
+            findings.append(finding)
             self.progress.advance(1)
-        seconds = time.perf_counter() - started
-        self.rows.append(Row(tested, on, tuple(findings), seconds))
+        self.rows.append(Row(tested, on, tuple(findings), time.perf_counter() - began))
 
     def _claim(self, tested: Tested, claims: str) -> None:
         self.progress.stage(f"{tested.name} compared with {claims}")
-        search = self._search(time.perf_counter(), None)
-        found = conformance(tested.explain, claims, search=search, own=self.own)
+        key = self._key(tested, "conformance", self.given is not None)
+        found = self.recall.conformance(key)
+        if found is None:
+            search = self._search(time.perf_counter(), "drawn")
+            found = conformance(tested.explain, claims, search=search, own=self.own)
+            self.recall.keep_conformance(tested.name, key, found, search)
         self.claims.append((tested, found))
         if found.mismatch is not None:
             shown = _as_counterexample(found.mismatch)
             self._store(tested, CONFORMANCE, shown, wrong=True)
 
-    def _search(self, started: float, own: Situation | None) -> Search:
+    def _key(self, tested: Tested, part: str, own: bool, **known: Any) -> Key | None:
+        search = self._search(time.perf_counter(), str(known.get("on", "drawn")))
+        about = {"code": tested.code, "claims": tested.claims, "registered": tested.registered}
+        return self.recall.key(tested.name, part, search, own=own, **about, **known)
+
+    def _first(self, tested: Tested, name: str, on: str) -> list[Example]:
+        """Counterexamples that are known, which are tried first."""
+        if self.store is None or on == "own":
+            return []
+        return self.store.known(tested.name, name)
+
+    def _search(self, started: float, on: str) -> Search:
         """A search for what is left of the explainer's budget."""
         options = self.options
         spent = time.perf_counter() - started
         left = None if options.budget is None else max(options.budget - spent, 1e-9)
-        examples = options.examples if own is None else options.own_examples
+        examples = options.examples if on == "drawn" else options.own_examples
         return Search(examples=examples, seed=options.seed, budget=left)
 
     def _finding(
-        self, tested: Tested, name: str, explain: Explain, own: Situation | None,
-        earlier: Sequence[Finding], started: float,
+        self, tested: Tested, name: str, explain: Explain, on: str, first: Sequence[Example],
+        search: Search,
     ) -> Finding:  # fmt: skip
-        if any(f.property == DETERMINISM and f.outcome is Outcome.BUG for f in earlier):
-            return _untested(name)
-        if own is not None and not PROPERTIES[name].info.own:
-            return _not_own(name)
-        known = self.store.known(tested.name, name) if self.store and own is None else []
-        search = self._search(started, own)
-        found = examine(name, explain, method=tested.method, search=search, own=own, known=known)
+        own = self.own if on == "own" else None
+        found = examine(name, explain, method=tested.method, search=search, own=own, known=first)
         if found.counterexample is not None:
             wrong = found.outcome in (Outcome.BUG, Outcome.FAULT)
             self._store(tested, name, found.counterexample, wrong=wrong)
@@ -315,6 +353,17 @@ class _Run:
         if self.store is not None and wrong:
             path = self.store.keep(tested.name, name, found.example, code)
             self.files[tested.name, name] = path.name
+
+
+def _foregone(name: str, on: str, earlier: Sequence[Finding]) -> Finding | None:
+    """What needs no search: nothing can be compared, or the property is of drawn networks."""
+    if any(f.property == DETERMINISM and f.outcome is Outcome.BUG for f in earlier):
+        return _untested(name)
+    return _not_own(name) if on == "own" and not PROPERTIES[name].info.own else None
+
+
+def _plain(first: Sequence[Example]) -> list[dict[str, Any]]:
+    return [example.to_dict() for example in first]
 
 
 def _untested(name: str) -> Finding:

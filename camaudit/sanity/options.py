@@ -66,6 +66,19 @@ class Options:
         if not self.noise > 0:
             raise UsageError(f"noise must be positive; got {self.noise}")
 
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The checks, of MPRT and eMPRT, which share their captures, one name."""
+        plain = next((name for name in ("mprt", "emprt") if name in self.checks), None)
+        others = ("smprt", "random-logit", "data-randomisation")
+        found = (plain, *(name for name in others if name in self.checks))
+        return tuple(name for name in found if name is not None)
+
+    @property
+    def randomises(self) -> bool:
+        """Whether any check makes layers random."""
+        return bool({"mprt", "emprt", "smprt"} & set(self.checks))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

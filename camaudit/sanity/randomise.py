@@ -89,6 +89,12 @@ class Randomiser:
         """What was re-initialised otherwise than the scheme says, each once."""
         return tuple(self._remarks.values())
 
+    def taken(self) -> tuple[Remark, ...]:
+        """The remarks since the last call, which are then forgotten."""
+        found = self.remarks
+        self._remarks.clear()
+        return found
+
     @property
     def _originals(self) -> Originals:
         """Made before anything is written: tensors may share memory."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
@@ -17,7 +17,17 @@ from camaudit.sanity.similarity import Prepared, SimilarityName, compare, prepar
 from camaudit.sanity.smprt import averaged
 from camaudit.sanity.unchanged import reads_images_alone
 
-__all__ = ["Cell", "Row", "View", "cells_of", "in_parallel", "lost_view", "row_of", "views_of"]
+__all__ = [
+    "Cell",
+    "Row",
+    "View",
+    "cells_of",
+    "in_parallel",
+    "lost_view",
+    "prepared",
+    "row_of",
+    "views_of",
+]
 
 #: A value, or None with its outcome and reason.
 Cell = tuple[float | None, Outcome, str | None]
@@ -86,10 +96,17 @@ def row_of(
         failed = next(view for view in views if view.saliency is None)
         return Row(None, None, failed.outcome, failed.reason)
     native = averaged(torch.stack(maps), len(maps))[0] if len(maps) > 1 else maps[0]
-    compared = native if size is None else upsample(native[None], size)[0]
     excuses = [view.excused for view in views]
     excused = None if None in excuses else excuses[0]
-    return Row(native, prepare(compared, names), excused=excused)
+    return prepared(Row(native, None, excused=excused), size=size, names=names)
+
+
+def prepared(row: Row, *, size: tuple[int, int] | None, names: Sequence[SimilarityName]) -> Row:
+    """The row with its map, if it has one, raised to `size` and ready to be compared."""
+    if row.native is None or row.prepared is not None:
+        return row
+    compared = row.native if size is None else upsample(row.native[None], size)[0]
+    return replace(row, prepared=prepare(compared, names))
 
 
 def cells_of(before: Row, after: Row, names: Sequence[SimilarityName]) -> list[Cell]:

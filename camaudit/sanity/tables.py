@@ -15,8 +15,8 @@ from camaudit.sanity.explain import Explained, Explainer, explain_all
 from camaudit.sanity.logit import other_classes
 from camaudit.sanity.options import Options
 from camaudit.sanity.outcomes import Outcome
-from camaudit.sanity.rows import Row, View, cells_of, lost_view, row_of, views_of
-from camaudit.sanity.tally import Tally
+from camaudit.sanity.packing import Cells
+from camaudit.sanity.rows import Cell, Row, View, cells_of, lost_view, row_of, views_of
 from camaudit.sanity.unchanged import class_blind
 
 __all__ = ["data_randomisation", "random_logit"]
@@ -31,12 +31,11 @@ def random_logit(
     original: Capture,
     methods: Sequence[Explainer],
     options: Options,
-    tally: Tally,
     *,
     first: int,
     objective: Objective | None = None,
-) -> None:
-    """Similarity of every method's maps of the explained class and of others, into `tally`.
+) -> list[Cells]:
+    """Similarity of every method's maps of the explained class and of others: a row a draw.
 
     Sixt et al. 2020. A method that reads nothing of the class and whose maps are equal is not
     scored, and no method applies to a model with one class. Draw d of every image makes one head
@@ -50,17 +49,17 @@ def random_logit(
     except NotApplicableError as error:
         none = Explained(None, Outcome.NOT_APPLICABLE, str(error), frozenset())
         empty = _rows(none, original, options)
-        for method in methods:
-            _add(tally, "random-logit", method, options, 0, first, empty, empty)
-        return
+        return [[_compared(empty, empty, options)] for _ in methods]
     before = explain_all(methods, original, seed=options.seed)
     rows = [_rows(found, original, options) for found in before]
-    for draw, classes in enumerate(chosen):
+    cells: list[Cells] = [[] for _ in methods]
+    for classes in chosen:
         other = original.explaining(objective or Objective(), targets=classes)
         after = explain_all(methods, other, seed=options.seed)
-        for method, found, seen, old in zip(methods, before, after, rows, strict=True):
+        for mine, found, seen, old in zip(cells, before, after, rows, strict=True):
             new = _rows(seen, original, options, excused=class_blind(found, seen))
-            _add(tally, "random-logit", method, options, draw, first, old, new)
+            mine.append(_compared(old, new, options))
+    return cells
 
 
 def data_randomisation(
@@ -68,11 +67,10 @@ def data_randomisation(
     cut: Cut,
     methods: Sequence[Explainer],
     options: Options,
-    tally: Tally,
-    *,
-    first: int,
-) -> None:
+) -> list[Cells]:
     """Similarity of every method's maps on two models, the second trained on permuted labels.
+
+    One row each.
 
     Adebayo et al. 2018, section 3.2: the same images and scores; `cut` is the second model's.
     Where its logits are not finite the cells of an image are errors.
@@ -83,15 +81,14 @@ def data_randomisation(
     count, size = len(original), original.size if options.resolution == "image" else None
     before = explain_all(methods, original, seed=options.seed)
     after = before if twin is None else explain_all(methods, twin, seed=options.seed)
-    for method, old, new in zip(methods, before, after, strict=True):
+    cells: list[Cells] = []
+    for old, new in zip(before, after, strict=True):
         views = views_of(new, count)
         for row in lost:
             views[row] = lost_view(old, count, row, _LOST)
         rows = [row_of([view], size=size, names=options.similarities) for view in views]
-        _add(
-            tally, "data-randomisation", method, options, 0, first,
-            _rows(old, original, options), rows,
-        )  # fmt: skip
+        cells.append([_compared(_rows(old, original, options), rows, options)])
+    return cells
 
 
 def _rows(
@@ -106,17 +103,6 @@ def _rows(
     return [row_of([view], size=size, names=options.similarities) for view in views]
 
 
-def _add(
-    tally: Tally,
-    check: str,
-    method: Explainer,
-    options: Options,
-    row: int,
-    first: int,
-    before: list[Row],
-    after: list[Row],
-) -> None:
+def _compared(before: list[Row], after: list[Row], options: Options) -> list[list[Cell]]:
     names = options.similarities
-    for image, (old, new) in enumerate(zip(before, after, strict=True), start=first):
-        for name, cell in zip(names, cells_of(old, new, names), strict=True):
-            tally.add((check, None, method.label, name), (row, 1, image), cell)
+    return [cells_of(old, new, names) for old, new in zip(before, after, strict=True)]

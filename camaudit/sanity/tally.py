@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from camaudit.sanity.outcomes import Curve, Remark
+from camaudit.sanity.packing import Cells
 from camaudit.sanity.rows import Cell
 
 __all__ = ["Key", "Tally"]
@@ -33,6 +34,34 @@ class Tally:
             check, order, method, figure = key
             group = (reason or outcome.value, outcome, check, order, method)
             self._reasons.setdefault(group, []).append((figure, *place))
+
+    def put_rows(
+        self, check: str, methods: Sequence[str], figures: Sequence[str],
+        found: Sequence[Cells], *, first: int, order: str | None = None, by_method: bool = True,
+    ) -> None:  # fmt: skip
+        """Put cells `found[method][row][image][figure]` of the images from `first` on.
+
+        All rows of a method are put before the next method's, or all methods' of a row.
+        """
+        rows = max(map(len, found), default=0)
+        places = [(method, row) for method in range(len(methods)) for row in range(rows)]
+        if not by_method:
+            places.sort(key=lambda place: place[1])
+        for method, row in places:
+            for image, cells in enumerate(found[method][row], start=first):
+                for figure, cell in zip(figures, cells, strict=True):
+                    self.add((check, order, methods[method], figure), (row, 1, image), cell)
+
+    def put_cascade(
+        self, check: str, order: str, row: int, methods: Sequence[str], figures: Sequence[str],
+        found: Sequence[Cells], *, first: int,
+    ) -> None:  # fmt: skip
+        """Put cells `found[method][step][image][figure]` of a cascade, step by step."""
+        for step in range(max(map(len, found), default=0)):
+            for method, cells in zip(methods, found, strict=True):
+                for image, one in enumerate(cells[step], start=first):
+                    for figure, cell in zip(figures, one, strict=True):
+                        self.add((check, order, method, figure), (row, step + 1, image), cell)
 
     @property
     def keys(self) -> list[Key]:
