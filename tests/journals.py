@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from camaudit.journal import Kept
+from camaudit.journal import Finding, Kept
 
-__all__ = ["MemoryJournal", "StoppedError"]
+__all__ = ["MemoryJournal", "StoppedError", "key_text"]
 
 
 class StoppedError(Exception):
@@ -27,27 +27,37 @@ class MemoryJournal:
     ) -> None:
         self.images = list(images)
         self.unknown, self.after = unknown, after
-        self.kept: dict[str, tuple[str, bytes | None]] = {}
+        self.kept: dict[str, Finding] = {}
         self.made: list[tuple[str, str]] = []
+
+    @property
+    def names(self) -> list[str]:
+        return [f"image-{place}" for place in range(len(self.images))]
 
     def explainer(self, label: str) -> str | None:
         return None if label in self.unknown else f"{label}, as it is"
 
     def find(self, keys: Sequence[Mapping[str, Any]]) -> list[Kept | None]:
-        found = [self.kept.get(_text(key)) for key in keys]
-        return [None if one is None else Kept(json.loads(one[0]), one[1]) for one in found]
+        found = [self.kept.get(key_text(key)) for key in keys]
+        return [
+            None if one is None else Kept(json.loads(json.dumps(one.value)), one.blob)
+            for one in found
+        ]
 
     def keep(
-        self, key: Mapping[str, Any], value: Any, blob: bytes | None = None, *,
-        method: str = "", image: str = "",
-    ) -> None:  # fmt: skip
-        del image
+        self, key: Mapping[str, Any], value: Any, blob: bytes | None = None, **of: str
+    ) -> None:
+        self.keep_all([Finding(key, value, blob, **of)])
+
+    def keep_all(self, findings: Sequence[Finding]) -> None:
         if self.after is not None and len(self.made) >= self.after:
             raise StoppedError
-        assert isinstance(value, dict)  # a store's export asks it for figures
-        assert "figures" not in value
-        self.kept[_text(key)] = _text(value), blob
-        self.made.append((key["part"], method))
+        for one in findings:
+            assert isinstance(one.value, dict)  # a store's export asks it for figures
+            assert "figures" not in one.value
+            json.dumps(one.value, allow_nan=False)
+            self.kept[key_text(one.key)] = one
+            self.made.append((one.key["part"], one.method))
 
     def again(self, **changes: Any) -> MemoryJournal:
         """Another one that knows the same."""
@@ -57,5 +67,6 @@ class MemoryJournal:
         return other
 
 
-def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, allow_nan=False)
+def key_text(key: Mapping[str, Any]) -> str:
+    """A key as canonical JSON."""
+    return json.dumps(key, sort_keys=True, allow_nan=False)

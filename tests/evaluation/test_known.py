@@ -16,9 +16,10 @@ from camaudit.evaluation.outcomes import Evaluation
 from camaudit.evaluation.run import evaluate
 from camaudit.methods import method_call
 from tests.evaluation import subjects
-from tests.evaluation.journals import Memory, StoppedError, key_text
+from tests.evaluation.journals import Memory
 from tests.evaluation.subjects import COUNT, cut, evaluated, images, row
 from tests.evaluation.test_run import Own, Told
+from tests.journals import StoppedError, key_text
 
 #: Pairs that share masks, and pixels on curves; a drawn map, one without values, a failing one.
 METHODS = (
