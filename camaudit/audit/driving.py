@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from camaudit.audit.executors import Call, Executor
@@ -35,10 +35,11 @@ class Job:
         return Job(self.make, self.losses + 1)
 
 
-def drive(executor: Executor, jobs: Iterator[Job]) -> None:
+def drive(executor: Executor, take: Callable[[], Job | None]) -> None:
     """Bring every job to its end, one call at a time on each lane; a lost one begins again.
 
-    Jobs are taken from the iterator when a lane is free. Raises what a call raised.
+    `take` is asked for a job when a lane is free, and gives None where there is none now; the end
+    of another one may bring more. Raises what a call raised.
     """
     lost: list[Job] = []
     running: dict[int, Job] = {}
@@ -57,7 +58,7 @@ def drive(executor: Executor, jobs: Iterator[Job]) -> None:
 
     while True:
         while any(map(executor.usable, free)):
-            job = lost.pop() if lost else next(jobs, None)
+            job = lost.pop() if lost else take()
             if job is None:
                 break
             advance(job, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -109,6 +109,8 @@ class Loop:
         self.keeper = Keeper(writer, self.images, subject.walled.zone)
         self._worker = Worker(settings, subject, self.forwards, left=self.left)
         self._aside: list[_Work] = []
+        self._costly: deque[list[_Work]] = deque()
+        self._queued: set[tuple[str, int]] = set()
         self._lanes = 1
         self._held: OrderedDict[Batch, Batch] = OrderedDict()
         self._handed = 0
@@ -154,14 +156,23 @@ class Loop:
         )
         executor = executor or Serial(self._worker)
         self._lanes = executor.lanes
-        drive(executor, (Job(partial(self._batch, batch)) for batch in self._batches()))
+        batches = self._batches()
+        drive(executor, lambda: self._next(batches))
         while self._aside:
             aside, self._aside = self._aside, []
             self.progress.stage(f"waiting for another process: {len(aside)} parts")
-            drive(executor, (Job(partial(self._again, work)) for work in aside))
+            again = iter([Job(partial(self._again, work)) for work in aside])
+            drive(executor, partial(next, again, None))
             if len(self._aside) == len(aside):
                 time.sleep(_PAUSE)
         self._assemble()
+
+    def _next(self, batches: Iterator[Batch]) -> Job | None:
+        """What is to be done next: costly methods on an image of an earlier batch, or a batch."""
+        if self._costly:
+            return Job(partial(self._image, self._costly.popleft()))
+        batch = next(batches, None)
+        return None if batch is None else Job(partial(self._batch, batch))
 
     def _batches(self) -> Iterator[Batch]:
         size = self.settings.batch_size
@@ -171,7 +182,10 @@ class Loop:
             yield Batch(start, tuple(self.images[part]), named)
 
     def _batch(self, batch: Batch) -> Steps:
-        """Every method on a batch; what another process is at is put aside."""
+        """Every method on a batch; what another process is at is put aside.
+
+        Costly methods wait, image by image, for whoever is free.
+        """
         self.progress.stage(f"images {batch.start + 1}-{batch.stop} of {len(self.images)}")
         found = None if self.ledger is None else self.ledger.decided(batch)
         if found is None:
@@ -183,8 +197,26 @@ class Loop:
                 yield from self._batch(single)
             return
         self._decided.update(enumerate(found, batch.start))
+        waiting: dict[int, list[_Work]] = {}
         for method in self.methods:
-            yield from self._method(batch, method)
+            for work in self._missing(batch, method):
+                if not is_slow(method):
+                    yield from self._scored(work)
+                elif (method, work.places.start) not in self._queued:
+                    self._queued.add((method, work.places.start))
+                    waiting.setdefault(work.part.start, []).append(work)
+        self._costly.extend(waiting[row] for row in sorted(waiting))
+        self._hand_on()
+
+    def _image(self, works: Sequence[_Work]) -> Steps:
+        """Costly methods on an image: one worker has them all, for they share masked images."""
+        for work in works:
+            place = work.places.start
+            if (work.method, place) not in self._entries:  # a lost worker's are there
+                names = ", ".join(dict.fromkeys(one.method for one in works))
+                first = work.batch.start + 1
+                self.progress.stage(f"{names}, images from {first} of {len(self.images)}")
+                yield from self._scored(work)
         self._hand_on()
 
     def _read(self, batch: Batch) -> Batch:
@@ -196,8 +228,10 @@ class Loop:
             self._held.popitem(last=False)
         return self._held[batch]
 
-    def _method(self, batch: Batch, method: str) -> Steps:
-        self.progress.stage(f"{method}, images from {batch.start + 1} of {len(self.images)}")
+    def _missing(self, batch: Batch, method: str) -> Iterator[_Work]:
+        """What has to be computed of a method; what is known is taken."""
+        if not is_slow(method):
+            self.progress.stage(f"{method}, images from {batch.start + 1} of {len(self.images)}")
         count = min(len(batch.images), max(0, self._limit(method) - batch.start))
         places = []
         for place in range(batch.start, batch.start + count):
@@ -210,7 +244,7 @@ class Loop:
             self._take(method, place, entries)
         rows = [place - batch.start for place in places if place not in known]
         for part in parts(method, rows):
-            yield from self._scored(_Work(batch, method, part))
+            yield _Work(batch, method, part)
 
     def _scored(self, work: _Work) -> Steps:
         """Have a part computed, keep and take it; put it aside where another process is at it."""

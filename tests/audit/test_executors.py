@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,16 @@ from torch import nn
 
 from camaudit.audit import loop as loop_module
 from camaudit.audit.driving import LOSSES, Job, drive
-from camaudit.audit.executors import Answer, Call
+from camaudit.audit.executors import Answer, Call, answered
+from camaudit.audit.images import audit_images
 from camaudit.audit.live import Live
+from camaudit.audit.loop import Loop
 from camaudit.audit.placing import Place
 from camaudit.audit.processes import Processes
+from camaudit.audit.progress import Silent
 from camaudit.audit.run import run_audit
 from camaudit.audit.settings import Settings
+from camaudit.audit.subject import build_subject
 from camaudit.audit.units import Batch
 from camaudit.errors import AuditError, UsageError
 from tests.audit.test_resuming import IMAGES, METHODS, photographs, plain, settings
@@ -68,15 +74,59 @@ def jobs(done: list[Any], count: int) -> Any:
 @pytest.mark.parametrize("lose", [0, 5])
 def test_every_job_comes_to_its_end(lose: int) -> None:
     done: list[Any] = []
-    drive(Lanes(lose), jobs(done, 20))
+    drive(Lanes(lose), partial(next, jobs(done, 20), None))
     assert sorted(done) == [[(number, name) for name in "abc"] for number in range(20)]
 
 
 def test_a_job_that_loses_every_worker_ends_the_run() -> None:
     lanes = Lanes(lose=1)
     with pytest.raises(AuditError, match=r"3 workers were lost .* because of the test"):
-        drive(lanes, jobs([], 1))
+        drive(lanes, partial(next, jobs([], 1), None))
     assert lanes.count == LOSSES
+
+
+def test_jobs_that_another_one_brings_are_done_too() -> None:
+    done: list[Any] = []
+    ready = list(jobs(done, 1))
+
+    def bringing() -> Any:
+        yield from ready[0].make()
+        ready.extend(jobs(done, 5))
+
+    waiting = [Job(bringing)]
+    drive(Lanes(0), lambda: waiting.pop() if waiting else ready.pop() if len(ready) > 1 else None)
+    assert len(done) == 1 + 5
+
+
+class Counted(Lanes):
+    """Lanes that compute here, and count which lane was given which costly image."""
+
+    def __init__(self, worker: Any) -> None:
+        super().__init__(0)
+        self.worker = worker
+        self.costly: dict[int, list[int]] = {lane: [] for lane in range(self.lanes)}
+
+    def submit(self, lane: int, call: Call) -> None:
+        super().submit(lane, call)
+        if call.method == "scorecam":
+            self.costly[lane].append(call.batch.start + call.part.start)
+
+    def wait(self) -> list[Answer]:
+        lane, call = self.calls.pop(0)
+        return [Answer(lane, answered(self.worker, call))]
+
+
+def test_costly_images_of_one_batch_go_to_whoever_is_free(settings: Settings) -> None:
+    settings = replace(settings, batch_size=IMAGES, perturbation_images=IMAGES)
+    subject = build_subject(settings)
+    images = audit_images(settings, subject.walled.zone)
+    loops = [Loop(settings, subject, images, settings.methods, Silent()) for _ in range(2)]
+    loops[0].run()
+    lanes = Counted(loops[1]._worker)
+    loops[1].run(lanes)
+    assert loops[1].records == loops[0].records
+    assert sorted(place for done in lanes.costly.values() for place in done) == [*range(IMAGES)]
+    assert min(map(len, lanes.costly.values())) >= IMAGES // lanes.lanes - 1
 
 
 def test_processes_give_what_this_process_gives(settings: Settings, tmp_path: Path) -> None:
