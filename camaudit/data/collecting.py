@@ -25,12 +25,13 @@ def collect(place: Path | str) -> Collection:
     return open_shards(shards, root) if shards else scan(root)
 
 
-def placed_in(folder: Path, place: str) -> Path:
+def placed_in(folder: Path, place: Path | str) -> Path:
     """The place, taken from `folder` where it is relative.
 
     >>> print(placed_in(Path("/repo"), "hf:rows(split=test)"), placed_in(Path("/repo"), "photos"))
     hf:/repo/rows(split=test) /repo/photos
     """
-    if place.startswith(PREFIX):
-        return Path(f"{PREFIX}{folder / place.removeprefix(PREFIX)}")
-    return folder / place
+    given = str(place)
+    if given.startswith(PREFIX):
+        return Path(f"{PREFIX}{folder / given.removeprefix(PREFIX)}")
+    return folder / given

@@ -178,7 +178,7 @@ def test_a_batch_has_the_models_channels(factory: Path) -> None:
         Settings(model=f"{factory}:grey", checks=("sparsity",), image_size=32, preprocess="0/1")
     )
     pixels = np.full((32, 32, 3), 51, dtype=np.uint8)
-    image = replace(tensor_images(torch.zeros(1, 1, 32, 32))[0], pixels=pixels)
+    image = replace(tensor_images(torch.zeros(1, 1, 32, 32))[0], content=pixels)
     plain = type(image).__mro__[1](
         image.id, pixels, None, None, (), "single"
     )  # a photograph, not a tensor
