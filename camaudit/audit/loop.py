@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -202,11 +202,18 @@ class Loop:
             for work in self._missing(batch, method):
                 if not is_slow(method):
                     yield from self._scored(work)
-                elif (method, work.places.start) not in self._queued:
-                    self._queued.add((method, work.places.start))
+                else:
                     waiting.setdefault(work.part.start, []).append(work)
-        self._costly.extend(waiting[row] for row in sorted(waiting))
+        self._queue(waiting[row] for row in sorted(waiting))
         self._hand_on()
+
+    def _queue(self, images: Iterable[list[_Work]]) -> None:
+        """Have costly methods wait, but for those that do: their batch was begun again."""
+        for works in images:
+            new = [one for one in works if (one.method, one.places.start) not in self._queued]
+            self._queued.update((one.method, one.places.start) for one in new)
+            if new:
+                self._costly.append(new)
 
     def _image(self, works: Sequence[_Work]) -> Steps:
         """Costly methods on an image: one worker has them all, for they share masked images."""
