@@ -82,7 +82,7 @@ class Cluster:
         if self._holding.get(lane) is not call.batch:
             host.hold.remote(call.batch)
             self._holding[lane] = call.batch
-        self._busy[host.answer.remote(call.kind, call.method, call.part)] = lane
+        self._busy[host.answer.remote(call.bare())] = lane
 
     def wait(self) -> Sequence[Answer]:
         """What came of the calls; an actor or a node that is gone is an answer too.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camaudit.audit.batches import all_images
+from camaudit.audit.batches import all_images, batch_tensor
 from camaudit.audit.progress import Progress
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject, WalledSubject
@@ -27,7 +27,7 @@ from camaudit.methods import method_call
 from camaudit.metrics.catalogue import METRICS
 from camaudit.walls import WalledModel
 
-__all__ = ["MetricFindings", "audit_metrics", "labelled", "object_names"]
+__all__ = ["Labels", "MetricBench", "MetricFindings", "audit_metrics", "labelled", "object_names"]
 
 #: Labelled regions (N×H×W, bool; None where none are asked for) and notes on them.
 Labels = tuple[Tensor | None, tuple[str, ...]]
@@ -64,6 +64,19 @@ class MetricFindings:
         return any(one["outcome"] == Missing.ERROR for one in self.metrics["remarks"])
 
 
+class MetricBench:
+    """What the metrics of a run are computed with: the same wherever that is.
+
+    `example` (1×C×H×W) is the run's first image.
+    """
+
+    def __init__(self, settings: Settings, subject: Subject, example: Tensor) -> None:
+        self.divided = _divided(settings, subject, example)
+        self.forwards = prepare(self.divided, example, settings.engine)
+        self.options = _options(settings)
+        self.black = _black(subject, example)
+
+
 def audit_metrics(
     settings: Settings,
     subject: Subject,
@@ -74,26 +87,26 @@ def audit_metrics(
     *,
     regions: Labels,
     journal: Journal | None = None,
+    bench: MetricBench | None = None,
 ) -> MetricFindings:
     """Run the metric checks of the settings on the subject's model, or on its walled one.
 
     `costly_images` is how many images the methods take that run the model many times an image;
     `regions` are those of :func:`labelled`; what is in the `journal` is not computed again, and
-    what is new is kept there. Raises the errors of :func:`camaudit.evaluation.run.evaluate`.
+    what is new is kept there. `bench` is what computes, where it is made already. Raises the errors
+    of :func:`camaudit.evaluation.run.evaluate`.
     """
     calls = [method_call(name) for name in methods]
-    batch = all_images(subject, images)
-    example = batch[:1]
-    divided = _divided(settings, subject, example)
+    bench = bench or MetricBench(settings, subject, batch_tensor(subject, images[:1]))
     masks, notes = regions
     found = evaluate(
-        divided,
-        batch,
+        bench.divided,
+        all_images(subject, images),
         methods=calls,
-        forwards=prepare(divided, example, settings.engine),
-        options=_options(settings),
+        forwards=bench.forwards,
+        options=bench.options,
         regions=masks,
-        black=_black(subject, example),
+        black=bench.black,
         costly_images=costly_images,
         batch_size=settings.batch_size,
         progress=progress,

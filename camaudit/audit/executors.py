@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from camaudit.audit.units import Batch
@@ -15,12 +15,20 @@ __all__ = ["Answer", "Call", "Executor", "Serial", "answered", "unwrapped"]
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """Something to be computed on a batch: the decisions, or a method on a part of it."""
+    """Something to be computed on a batch: the decisions, or a method on a part of it.
 
-    kind: Literal["decide", "score"]
+    Or, to "explore", what `asked` says, see :mod:`camaudit.audit.exploring`.
+    """
+
+    kind: Literal["decide", "score", "explore"]
     batch: Batch
     method: str = ""
     part: slice = field(default_factory=lambda: slice(0))
+    asked: Any = None
+
+    def bare(self) -> Call:
+        """The same without the images."""
+        return replace(self, batch=Batch(self.batch.start, ()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +87,7 @@ class Serial:
 
 
 def answered(worker: Worker, call: Call) -> Any:
-    """What `worker` says to a call."""
+    """What `worker` says to a call of the check dead-zone."""
     if call.kind == "decide":
         return worker.decide(call.batch)
     return worker.score(call.batch, call.method, call.part)

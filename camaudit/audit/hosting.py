@@ -1,4 +1,4 @@
-"""A worker in a process of its own: it builds the subject again, and holds one batch at a time."""
+"""Workers in a process of their own: they build the subject again, and hold one batch at a time."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import os
 import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from camaudit.audit.executors import Call, answered
+from camaudit.audit.exploring import Explorer
 from camaudit.audit.foreign import foreign_methods
 from camaudit.audit.invariance import foreign_explainers
 from camaudit.audit.settings import Settings
-from camaudit.audit.subject import build_subject
+from camaudit.audit.subject import Subject, WalledSubject, build_subject, load_subject
 from camaudit.audit.units import Batch
 from camaudit.audit.worker import Worker, prepared
 from camaudit.data.stack_mix import StackImage
@@ -50,9 +52,11 @@ def order_of(settings: Settings, state_sha256: str, image: StackImage, *, ship: 
 
 
 class Host:
-    """A :class:`camaudit.audit.worker.Worker` from an order, on the device of a lane.
+    """What computes, from an order, on the device of a lane.
 
-    A batch is sent with its first call; the calls after it name its place alone.
+    That is a :class:`camaudit.audit.worker.Worker` for the check dead-zone and a
+    :class:`camaudit.audit.exploring.Explorer` for metrics and sanity checks. A batch is sent with
+    its first call; the calls after it name its place alone.
     """
 
     def __init__(self, order: Order, lane: int) -> None:
@@ -62,25 +66,38 @@ class Host:
             settings = replace(settings, weights=_placed(order.weights, settings))
         self._stack = ExitStack()
         foreign = self._stack.enter_context(foreign_methods(foreign_explainers(settings)))
-        subject = build_subject(settings)
+        subject: Subject = (build_subject if settings.walled else load_subject)(settings)
         if subject.description["state_sha256"] != order.state_sha256:
             raise AuditError(
                 "a worker loaded other weights than the run itself: expected the same model, by "
                 f"the same spec {settings.model!r}, on every machine"
             )
-        forwards = prepared(settings, subject, order.image)
-        self._worker = Worker(settings, subject, forwards, left=foreign.left)
+        self._settings, self._subject, self._image = settings, subject, order.image
+        self._left = foreign.left
         self._batch: Batch | None = None
 
     def hold(self, batch: Batch) -> None:
         """The batch of the calls that follow."""
         self._batch = batch
 
-    def answer(self, kind: Any, method: str, part: slice) -> Any:
-        """What the worker says to a call on the batch that it holds."""
+    def answer(self, call: Call) -> Any:
+        """What is said to a call on the batch that is held."""
         if self._batch is None:
             raise AuditError("a worker was asked before it had a batch")
-        return answered(self._worker, Call(kind, self._batch, method, part))
+        if call.kind == "explore":
+            return self._explorer.answer(self._batch, call.asked)
+        return answered(self._worker, replace(call, batch=self._batch))
+
+    @cached_property
+    def _worker(self) -> Worker:
+        if not isinstance(self._subject, WalledSubject):
+            raise AuditError("a worker without a wall was asked about the dead zone")
+        forwards = prepared(self._settings, self._subject, self._image)
+        return Worker(self._settings, self._subject, forwards, left=self._left)
+
+    @cached_property
+    def _explorer(self) -> Explorer:
+        return Explorer(self._settings, self._subject, self._image, self._left)
 
 
 def _device(name: str, lane: int) -> str:

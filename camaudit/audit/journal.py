@@ -22,8 +22,8 @@ class StoreJournal:
     """A :class:`camaudit.journal.Journal` of the check `check`.
 
     `found` and `computed` count what was taken from the store and what was put there. With `fresh`
-    nothing is taken. What foreign explainers left on the model is kept beside their findings, and
-    told again.
+    nothing of earlier runs is taken. What foreign explainers left on the model is kept beside their
+    findings, and told again.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class StoreJournal:
         self._run = run
         self._check = check
         self._fresh = fresh
+        self._own: set[str] = set()
         self._base = {**identity(settings, subject), "check": check}
         self._code = {spec.name: foreign.code(spec) for spec in foreign.specs}
         self._left = foreign.left
@@ -61,12 +62,11 @@ class StoreJournal:
     def find(self, keys: Sequence[Mapping[str, Any]]) -> list[Kept | None]:
         """What the store holds by these keys; the run takes part in it.
 
-        What a foreign explainer left on the model when it was found is told again.
+        What a foreign explainer left on the model when it was found is told again. A fresh run
+        finds what it has kept itself.
         """
-        if self._fresh:
-            return [None] * len(keys)
         hashes = [self._key(key) for key in keys]
-        cells = self._store.get(hashes)
+        cells = self._store.get([one for one in hashes if not self._fresh or one in self._own])
         self._store.use(self._run, list(cells))
         self.found += sum(one in cells for one in hashes)
         for cell in (cells[one] for one in hashes if one in cells):
@@ -95,6 +95,8 @@ class StoreJournal:
             for one in findings
         ]  # fmt: skip
         self._store.put(cells, run=self._run)
+        if self._fresh:
+            self._own.update(one.key for one in cells)
         self.computed += len(cells)
 
     def _key(self, key: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ import torch
 from camaudit.audit.executors import Executor
 from camaudit.audit.hosting import order_of
 from camaudit.audit.settings import Settings
-from camaudit.audit.subject import WalledSubject
+from camaudit.audit.subject import Subject
 from camaudit.data.stack_mix import StackImage
 from camaudit.errors import UsageError
 
@@ -50,7 +50,7 @@ class Place:
 
 @contextmanager
 def placed(
-    place: Place, settings: Settings, subject: WalledSubject, image: StackImage
+    place: Place, settings: Settings, subject: Subject, image: StackImage
 ) -> Iterator[Executor | None]:
     """The executor of a place, None for this process; it is closed at the end, work or no work.
 

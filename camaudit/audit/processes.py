@@ -42,7 +42,7 @@ class Processes:
         self._holding[lane] = call.batch
         self._busy.add(lane)
         with suppress(OSError):  # it is gone, as wait() will find
-            self._running[lane][1].send((batch, call.kind, call.method, call.part))
+            self._running[lane][1].send((batch, call.bare()))
 
     def wait(self) -> Sequence[Answer]:
         """What came of the calls; a process that died is an answer too."""
@@ -107,7 +107,7 @@ def _serve(connection: Connection, order: Order, lane: int) -> None:
     host: Host | None = None
     while True:
         try:
-            batch, kind, method, part = connection.recv()
+            batch, call = connection.recv()
         except (EOFError, OSError, KeyboardInterrupt):
             return
         answer: tuple[Any, BaseException | None]
@@ -115,7 +115,7 @@ def _serve(connection: Connection, order: Order, lane: int) -> None:
             host = host or Host(order, lane)
             if batch is not None:
                 host.hold(batch)
-            answer = host.answer(kind, method, part), None
+            answer = host.answer(call), None
         except KeyboardInterrupt:
             return
         except CamauditError as error:

@@ -10,19 +10,15 @@ from typing import Any
 
 import camaudit
 from camaudit.audit.batches import batch_tensor
+from camaudit.audit.checking import Checks, Found
 from camaudit.audit.clock import Clock
-from camaudit.audit.evaluating import MetricFindings, audit_metrics, labelled, object_names
+from camaudit.audit.evaluating import MetricFindings, labelled, object_names
 from camaudit.audit.foreign import Foreign, foreign_methods
 from camaudit.audit.images import AuditImages, audit_images, data_size, open_data
-from camaudit.audit.invariance import (
-    OWN_IMAGES,
-    InvarianceFindings,
-    audit_invariance,
-    foreign_explainers,
-)
+from camaudit.audit.invariance import InvarianceFindings, foreign_explainers
 from camaudit.audit.keeping import shown_caption, shown_title
 from camaudit.audit.live import Live, tensor_images
-from camaudit.audit.loop import GALLERY_IMAGES, Loop
+from camaudit.audit.loop import Loop
 from camaudit.audit.placing import Place, placed
 from camaudit.audit.progress import Progress, Silent
 from camaudit.audit.provenance import (
@@ -33,7 +29,7 @@ from camaudit.audit.provenance import (
     publishable,
 )
 from camaudit.audit.recorded import Recorded
-from camaudit.audit.sanity import SanityFindings, audit_sanity
+from camaudit.audit.sanity import SanityFindings
 from camaudit.audit.sanity_claims import wall_claims
 from camaudit.audit.settings import INVARIANCE, Settings
 from camaudit.audit.subject import Subject, WalledSubject, build_subject, load_subject
@@ -131,8 +127,8 @@ def run_audit(
     come.
     `records` is the folder where what the checks find is kept, cell by cell; what is there already
     is taken from it unless the run is to be `fresh`, and results are the same but for timings. A
-    model that is `live` is computed every time. `place` says where the work of the check dead-zone
-    is done, here by default; what is `live` cannot leave this process.
+    model that is `live` is computed every time. `place` says where the work is done, here by
+    default and that of invariance always; what is `live` cannot leave this process.
     Raises the errors of :mod:`camaudit.errors`: :class:`~camaudit.errors.UsageError` for what
     cannot be audited as asked, :class:`~camaudit.errors.AuditError` for what broke on the way (a
     zone refuted by its verification, logits that are not finite). A method that fails on its own
@@ -192,79 +188,26 @@ def _audited(
         regions = labelled(settings, images.images)  # a wrong file is refused before the work
         objects = object_names(settings, images.images)
         foreign.bind(subject, images.images)
-    found = _Found(settings, subject, images, methods, foreign, clock, given is not None)
+    found = Found(settings, subject, images, methods, foreign, clock, given is not None)
     if isinstance(subject, WalledSubject):
         progress.stage("verifying the dead zone")
         with clock.measure("verification"):
             first = batch_tensor(subject, images.images[:1])
             found.zone = verified_zone(subject.walled, first, seed=settings.seed)
-        ledger = None
-        if kept is not None:
-            shown = max(GALLERY_IMAGES, 0 if writer is None else writer.most)
-            ledger = kept.ledger(subject, images.images, foreign, shown=shown)
-        with clock.measure("scoring"):
-            found.loop = Loop(
-                settings, subject, images, methods, progress, objects=objects, left=foreign.left,
-                ledger=ledger, writer=writer,
-            )  # fmt: skip
-            with placed(place, settings, subject, images.images[0]) as executor:
-                found.loop.run(executor)
-    if settings.metric_checks:
-        costly = images.first(settings.perturbation_count)
-        with clock.measure("metrics"):
-            journal, name = None, "metrics"
-            if settings.metrics_on == "walled":
-                name = "metrics, walled"
-            if kept is not None:
-                journal = kept.journal(name, subject, images.images, foreign)
-            found.metrics = audit_metrics(
-                settings, subject, images.images, methods, costly, progress, regions=regions,
-                journal=journal,
-            )  # fmt: skip
-    if settings.sanity_checks:
-        journal = None if kept is None else kept.journal("sanity", subject, images.images, foreign)
-        with clock.measure("sanity"):
-            found.sanity = audit_sanity(
-                settings, subject, images.images, methods, progress, journal=journal
-            )
-        if writer is not None:
-            for picture in found.sanity.pictures:
-                writer.picture(picture)
+    with placed(place, settings, subject, images.images[0]) as executor:
+        checks = Checks(found, kept, executor, progress)
+        if isinstance(subject, WalledSubject):
+            checks.dead_zone(subject, objects, writer)
+        if settings.metric_checks:
+            checks.metrics(regions)
+        if settings.sanity_checks:
+            checks.sanity(writer)
     if INVARIANCE in settings.checks:
-        own, alone = images.images[:OWN_IMAGES], Foreign(foreign.specs)  # it notes no traces
-        journal = None if kept is None else kept.journal(INVARIANCE, subject, own, alone)
-        with clock.measure("invariance"):
-            found.invariance = audit_invariance(
-                settings, subject, images.images, registered, foreign.specs, progress,
-                counterexamples=counterexamples, journal=journal,
-            )  # fmt: skip
+        checks.invariance(registered, counterexamples)
     if kept is None:
         return _outcome(found)
     found.cells = kept.cells
     return replace(_outcome(found), mended=kept.mended)
-
-
-@dataclass(eq=False)
-class _Found:
-    """What a run has found so far; `zone` and `loop` only where there is a wall.
-
-    `given`: whether the images came as tensors. `cells`: how many were found in the store, and how
-    many computed.
-    """
-
-    settings: Settings
-    subject: Subject
-    images: AuditImages
-    methods: list[str]
-    foreign: Foreign
-    clock: Clock
-    given: bool = False
-    zone: DeadZone | None = None
-    loop: Loop | None = None
-    metrics: MetricFindings | None = None
-    sanity: SanityFindings | None = None
-    invariance: InvarianceFindings | None = None
-    cells: dict[str, int] | None = None
 
 
 def _selected(settings: Settings) -> list[str]:
@@ -272,7 +215,7 @@ def _selected(settings: Settings) -> list[str]:
     return [call.label for call in select(settings.methods)]
 
 
-def _outcome(found: _Found) -> Outcome:
+def _outcome(found: Found) -> Outcome:
     settings, subject, images = found.settings, found.subject, found.images
     description = {
         **subject.description,
@@ -338,7 +281,7 @@ def _paper(method: str) -> dict[str, str]:
     return {name: getattr(info, name) for name in ("paper", "equation", "formula", "family")}
 
 
-def _protocol(found: _Found, name: str) -> dict[str, Any]:
+def _protocol(found: Found, name: str) -> dict[str, Any]:
     """The protocol's tables, of metrics and of dead-zone records."""
 
     def values(metric: str, method: str, group: tuple[str, ...]) -> Sequence[float | None] | None:
@@ -352,14 +295,14 @@ def _protocol(found: _Found, name: str) -> dict[str, Any]:
     return protocol_tables(protocol(name), values, seed=found.settings.seed)
 
 
-def _source(found: _Found) -> str:
+def _source(found: Found) -> str:
     """Where the images come from, in words."""
     if found.given:
         return "tensors that the program holds"
     return image_source(found.settings.images, [str(one.folder) for one in found.images.data])
 
 
-def _entries(found: _Found) -> list[dict[str, Any]]:
+def _entries(found: Found) -> list[dict[str, Any]]:
     """The images as results.json has them, with the class that the model sees in each."""
     entries = [image_entry(image) for image in found.images.images]
     if found.loop is not None:
@@ -370,7 +313,7 @@ def _entries(found: _Found) -> list[dict[str, Any]]:
     return entries
 
 
-def _scored(found: _Found, loop: Loop, zone: DeadZone) -> dict[str, Any]:
+def _scored(found: Found, loop: Loop, zone: DeadZone) -> dict[str, Any]:
     """Records and summaries of the dead zone."""
     families = {name: method_call(name).info.family for name in loop.methods}
     fraction, seed = zone.scored_fraction, found.settings.seed

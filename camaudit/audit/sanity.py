@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,15 @@ from camaudit.maps import upsample
 from camaudit.methods import MethodCall, method_call
 from camaudit.report.sanity_pictures import SanityPicture, shown_steps
 from camaudit.sanity import Options, SanityResult, run_sanity
+from camaudit.sanity.run import Checks, opened
+from camaudit.streams import Images
 from camaudit.types import Claim
 
-__all__ = ["SanityFindings", "audit_sanity"]
+__all__ = ["SanityFindings", "audit_sanity", "opened_checks"]
 
 PICTURES = 3  #: images whose maps along the first cascade are kept for the report
 _ORIGINAL = "original"
+_SECOND = "data-randomisation"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +81,7 @@ def audit_sanity(
     """
     calls, warnings = _taking_part(settings, methods)
     second = None
-    if "data-randomisation" in settings.sanity_checks:
+    if _SECOND in settings.sanity_checks:
         progress.stage("loading the model trained on permuted labels")
         second = load_second(settings, subject)
     kept = _Kept(images[:PICTURES], settings.sanity)
@@ -100,6 +104,22 @@ def audit_sanity(
         warnings=warnings if second is None else (*warnings, *second.warnings),
         second=None if second is None else second.description,
     )
+
+
+def opened_checks(
+    settings: Settings, subject: Subject, methods: Sequence[str], images: Images
+) -> AbstractContextManager[Checks]:
+    """The sanity checks of the settings, to be computed part by part.
+
+    Data randomisation, which needs a second model, is not among them.
+    """
+    calls, _ = _taking_part(settings, methods)
+    own = tuple(name for name in settings.sanity.checks if name != _SECOND)
+    options = replace(settings.sanity, checks=own)
+    return opened(
+        subject.model, subject.layer, images, methods=calls, options=options,
+        sink=_Wanted(min(PICTURES, len(images)), options),
+    )  # fmt: skip
 
 
 def _taking_part(
@@ -129,21 +149,35 @@ def _taking_part(
     return calls, tuple(told)
 
 
-class _Kept:
-    """Keeps the maps of the first images under the first cascade and seed, and the originals."""
+class _Wanted:
+    """Wants the maps of the first `count` images under the first cascade, and the originals."""
 
-    def __init__(self, images: Sequence[StackImage], options: Options) -> None:
-        self._images = list(images)
+    def __init__(self, count: int, options: Options) -> None:
+        self._count = count
         check = next((name for name in ("mprt", "smprt") if name in options.checks), None)
         self._source = None if check is None else (check, options.orders[0], options.seeds[0])
-        self._maps: dict[tuple[str, int, int], NDArray[np.float32]] = {}
 
     def wants(self, check: str, order: str, seed: int | None, image: int) -> bool:
         """Whether a map will be shown."""
-        if self._source is None or image >= len(self._images):
+        if self._source is None or image >= self._count:
             return False
         original = (self._source[0], _ORIGINAL, None)
         return (check, order, seed) in (self._source, original)
+
+    def __call__(
+        self, check: str, order: str, method: str, seed: int | None, step: int, image: int,
+        saliency: Tensor,
+    ) -> None:  # fmt: skip
+        """Nothing: who computes a part has its maps kept with what it finds."""
+
+
+class _Kept(_Wanted):
+    """Keeps the maps of the first images under the first cascade and seed, and the originals."""
+
+    def __init__(self, images: Sequence[StackImage], options: Options) -> None:
+        super().__init__(len(images), options)
+        self._images = list(images)
+        self._maps: dict[tuple[str, int, int], NDArray[np.float32]] = {}
 
     def __call__(
         self, check: str, order: str, method: str, seed: int | None, step: int, image: int,

@@ -363,8 +363,9 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
     type=click.Choice(["serial", "processes", "ray"]),
     default="serial",
     show_default=True,
-    help="Where the check dead-zone is computed: in this process, in processes of this machine "
-    "(one a GPU with --device cuda), or in a Ray cluster (extra ray). The figures are the same.",
+    help="Where dead-zone, metrics and sanity checks are computed: in this process, in processes "
+    "of this machine (one a GPU with --device cuda), or in a Ray cluster (extra ray). The figures "
+    "are the same.",
 )
 @click.option(
     "--workers",

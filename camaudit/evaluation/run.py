@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from camaudit.capture import Capture, Divided, Forwards, capture
 from camaudit.errors import DegenerateModelError, UsageError
-from camaudit.evaluation import imputed, masked
+from camaudit.evaluation import masked
 from camaudit.evaluation.cells import Cells
 from camaudit.evaluation.explained import Explainer
 from camaudit.evaluation.known import Decided, Known
@@ -22,12 +22,13 @@ from camaudit.evaluation.ranking import comparison
 from camaudit.evaluation.scoring import Records, Scoring
 from camaudit.evaluation.shared import shared
 from camaudit.evaluation.watch import Watch
+from camaudit.evaluation.workload import batches, slow, unit, work
 from camaudit.journal import Journal
 from camaudit.metrics.catalogue import METRICS
 from camaudit.metrics.checking import class_shares
 from camaudit.streams import Images
 
-__all__ = ["Progress", "evaluate"]
+__all__ = ["Progress", "evaluate", "explore"]
 
 
 class Progress(Protocol):
@@ -74,7 +75,9 @@ def evaluate(
         "black".
     costly_images: from how many images on, at most, methods take part that run the model many
         times an image (the first ones); None for all.
-    batch_size: images that are explained at a time; masked ones run as `forwards` has it.
+    batch_size: images that are explained at a time, see
+        :func:`camaudit.evaluation.workload.batches`; masked ones run as
+        `forwards` has it.
     journal: what an earlier evaluation found of these images, see :mod:`camaudit.evaluation.known`.
         A batch of which all is known is not looked at; of one of which something is not the images
         run once more, and what is new is kept as it comes. What ended in an error is not kept. The
@@ -102,6 +105,40 @@ def evaluate(
         batch_size=batch_size,
         costly=len(images) if costly_images is None else costly_images,
     ).all()  # fmt: skip
+
+
+def explore(
+    divided: Divided,
+    images: Images,
+    *,
+    methods: Sequence[Explainer],
+    forwards: Forwards,
+    options: Options,
+    journal: Journal,
+    regions: Tensor | None = None,
+    black: Tensor | None = None,
+    costly_images: int | None = None,
+) -> dict[str, float]:
+    """Fill a journal with what :func:`evaluate` would keep there of one of its batches.
+
+    `images`, `regions` and the journal are those of this batch alone, and so is `costly_images`.
+    It may be done elsewhere: an evaluation that finds it all is the same as one that computes it.
+    What is not kept, errors among it, is left to that. Returns seconds by kind. Images that are
+    asked for are not read where all is known; where reading them raises, all that is known of the
+    batch was looked up.
+    """
+    run = _Run(
+        divided, images, list(methods), options, Passes(forwards), None, journal,
+        given=None, black=black if options.baseline == "black" else None, regions=regions,
+        batch_size=len(images),
+        costly=len(images) if costly_images is None else costly_images,
+    )  # fmt: skip
+    try:
+        run.batch(0, len(images))
+    except Exception:
+        run.look_up(0, len(images))
+        raise
+    return run.watch.seconds
 
 
 class _Run:
@@ -146,10 +183,17 @@ class _Run:
     def all(self) -> Evaluation:
         """Every batch, then what needs all of them."""
         if self.progress is not None:
-            self.progress.start(self._work())
-        step = self.batch_size
-        for start in range(0, len(self.images), step):
-            self._batch(start, min(start + step, len(self.images)))
+            self.progress.start(
+                work(
+                    len(self.images), methods=self.methods, options=self.options,
+                    costly_images=self.costly, size=self.images.shape[-2:],
+                )
+            )  # fmt: skip
+        for places in batches(
+            len(self.images), methods=self.methods, costly_images=self.costly,
+            batch_size=self.batch_size,
+        ):  # fmt: skip
+            self.batch(places.start, places.stop)
         if not any(target is not None for target in self.targets):
             raise DegenerateModelError(
                 "the model's logits are NaN or infinite for every image: there is no decision to "
@@ -174,7 +218,14 @@ class _Run:
             notes=self.passes.notes,
         )
 
-    def _batch(self, start: int, stop: int) -> None:
+    def look_up(self, start: int, stop: int) -> None:
+        """Look up all that is known of these images, as far as their classes are."""
+        for place, one in enumerate(self.known.decided(range(start, stop)), start):
+            if one is not None:
+                self._records(place, [one])
+
+    def batch(self, start: int, stop: int) -> None:
+        """Every method on these images, which are captured together where anything is missing."""
         self._stage(f"images {start + 1}-{stop} of {len(self.images)}")
         known = self.known.decided(range(start, stop))
         seen, decided = None, [one for one in known if one is not None]
@@ -187,7 +238,7 @@ class _Run:
             except DegenerateModelError as error:
                 if stop - start > 1:  # one image spoils its batch: find it, keep the others
                     for place in range(start, stop):
-                        self._batch(place, place + 1)
+                        self.batch(place, place + 1)
                     return
                 self._undecided(start, str(error))
                 return
@@ -252,10 +303,11 @@ class _Run:
         )
         for method in self.methods:
             self._stage(f"{method.label}, images from {start + 1} of {len(self.images)}")
-            for part in self._parts(method, start, start + len(decided)):
-                self.scoring.score(method, found.rows(part), records)
+            count = max(0, min(start + len(decided), self._limit(method)) - start)
+            if count:
+                self.scoring.score(method, found.rows(slice(0, count)), records)
                 self.known.flush()
-                self._advance((part.stop - part.start) * self._unit(method))
+                self._advance(count * self._unit(method))
         self.known.flush()
 
     def _undecided(self, place: int, message: str) -> None:
@@ -267,31 +319,10 @@ class _Run:
                 self._advance(self._unit(method))
 
     def _limit(self, method: Explainer) -> int:
-        return min(self.costly, len(self.images)) if _slow(method) else len(self.images)
-
-    def _parts(self, method: Explainer, start: int, stop: int) -> Iterator[slice]:
-        """The rows of a batch that `method` takes; costly methods go image by image."""
-        count = max(0, min(stop, self._limit(method)) - start)
-        step = 1 if _slow(method) else max(count, 1)
-        for first in range(0, count, step):
-            yield slice(first, min(first + step, count))
-
-    def _work(self) -> int:
-        return sum(self._limit(method) * self._unit(method) for method in self.methods)
+        return min(self.costly, len(self.images)) if slow(method) else len(self.images)
 
     def _unit(self, method: Explainer) -> int:
-        """About how many passes an image takes with a method."""
-        checks, options = self.options.checks, self.options
-        passes = 2 * bool({"confidence", "adcc"} & set(checks))
-        height, width = self.images.shape[-2:]
-        maps = 1 + ("adcc" in checks)
-        if "insertion-deletion" in checks:
-            passes += 2 * -(-height * width // options.pixels_per_step)
-        if "road" in checks:
-            passes += imputed.PASSES
-        if "sensitivity" in checks:
-            maps += options.samples
-        return passes + maps * (_COSTLY if _slow(method) else 1)
+        return unit(method, self.options, self.images.shape[-2:])
 
     def _stage(self, text: str) -> None:
         if self.progress is not None:
@@ -302,9 +333,6 @@ class _Run:
             self.progress.advance(work)
 
 
-_COSTLY = 300  # passes that the maps of a costly method are taken to need, for the ETA
-
-
 def _metrics(options: Options) -> list[str]:
     """The metrics that a method without maps has no values of."""
     checks = set(options.checks)
@@ -313,11 +341,6 @@ def _metrics(options: Options) -> list[str]:
         if entry.info.check in checks and entry.info.needs != "methods"
     ]  # fmt: skip
     return [*found, "average-drop"] if checks & {"adcc"} and "average-drop" not in found else found
-
-
-def _slow(method: Explainer) -> bool:
-    info = getattr(method, "info", None)
-    return bool(info is not None and info.many_passes)
 
 
 def _check_targets(targets: Tensor, classes: int) -> None:

@@ -120,6 +120,13 @@ class Recall:
             self.names[place] = None
         self._beside = beside
 
+    def of(self, journal: Journal) -> Recall:
+        """The same with another journal."""
+        return Recall(
+            journal, self.methods, self.options,
+            asked=self.asked, permuted=self.permuted, device=self.device,
+        )  # fmt: skip
+
     def plan(self, make: Callable[[], Plan]) -> Plan:
         """The plan of the run on its first image, made where none is known."""
         if self.journal is None:

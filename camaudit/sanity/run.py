@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -23,10 +24,12 @@ from camaudit.sanity.recall import BatchRecall, Recall, Tabled
 from camaudit.sanity.results import Findings
 from camaudit.sanity.tables import data_randomisation, random_logit
 from camaudit.sanity.tally import Tally
-from camaudit.sanity.walk import MapSink, Walk
+from camaudit.sanity.walk import CascadeName, MapSink, Walk
 from camaudit.streams import Images
 
-__all__ = ["Progress", "run_sanity"]
+__all__ = ["Checks", "Part", "Progress", "opened", "run_sanity"]
+
+_CASCADES = ("mprt", "emprt", "smprt")
 
 
 class Progress(Protocol):
@@ -80,6 +83,35 @@ def run_sanity(
     :class:`camaudit.errors.DegenerateModelError` where the original model's logits are not finite.
     """
     started = time.perf_counter()
+    with opened(
+        model, layer, images, methods=methods, targets=targets, objective=objective,
+        options=options, permuted=permuted, permuted_layer=permuted_layer,
+        permuted_key=permuted_key, progress=progress, sink=sink, journal=journal,
+    ) as checks:  # fmt: skip
+        result = checks.all()
+    seconds = {name: nanoseconds / 1e9 for name, nanoseconds in checks.spent.items()}
+    result.timing.update(seconds, total=time.perf_counter() - started)
+    return result
+
+
+@contextmanager
+def opened(
+    model: nn.Module,
+    layer: str,
+    images: Images,
+    *,
+    methods: Sequence[Explainer],
+    targets: Tensor | None = None,
+    objective: Objective | None = None,
+    options: Options | None = None,
+    permuted: nn.Module | None = None,
+    permuted_layer: str | None = None,
+    permuted_key: str | None = None,
+    progress: Progress | None = None,
+    sink: MapSink | None = None,
+    journal: Journal | None = None,
+) -> Iterator[Checks]:
+    """The checks of :func:`run_sanity`, within the context; afterwards the model is what it was."""
     options = options or Options()
     _validate(images, methods, options, targets, permuted, permuted_layer, journal)
     recall = Recall(
@@ -99,14 +131,27 @@ def run_sanity(
             permuted=None if permuted is None else (permuted, permuted_layer or layer),
             originals=originals, stack=stack, spent=spent,
         )  # fmt: skip
-        result = _Run(bench, methods, options, recall, progress, sink, images, spent).all()
-    seconds = {name: nanoseconds / 1e9 for name, nanoseconds in spent.items()}
-    result.timing.update(seconds, total=time.perf_counter() - started)
-    return result
+        yield Checks(bench, methods, options, recall, progress, sink, images, spent)
 
 
-class _Run:
-    """One run's state: what has been found so far."""
+@dataclass(frozen=True)
+class Part:
+    """A piece of the work of a check: all of a batch, or one of its cascades.
+
+    `images` are their places in the run, `work` is what it adds to the progress.
+    """
+
+    family: str
+    images: range
+    cascade: CascadeName | None
+    work: int
+
+
+class Checks:
+    """The sanity checks of one model, as a whole or part by part; what has been found so far.
+
+    `spent` counts nanoseconds by kind.
+    """
 
     def __init__(
         self,
@@ -128,11 +173,10 @@ class _Run:
 
     def all(self) -> SanityResult:
         """Every check, one after the other."""
-        families = self.options.families
-        plan = self.recall.plan(self._planned)
+        plan = self._plan()
         if self.progress is not None:
-            self.progress.start(sum(self._work(family, plan) for family in families))
-        for family in families:
+            self.progress.start(self._total(plan))
+        for family in self.options.families:
             self._family(family, plan)
         return self.found.result(plan, self.options, [method.label for method in self.methods])
 
@@ -150,6 +194,9 @@ class _Run:
     def _views(self, family: str) -> int:
         return self.options.samples if family == "smprt" else 1
 
+    def _total(self, plan: Plan) -> int:
+        return sum(self._work(family, plan) for family in self.options.families)
+
     def _work(self, family: str, plan: Plan) -> int:
         """What a check adds to the progress."""
         orders, seeds = self.options.orders, len(self.options.seeds)
@@ -161,23 +208,78 @@ class _Run:
         models = {"random-logit": 1, "data-randomisation": 1}.get(family, states)
         return models * -(-self.count // self._step(family))
 
+    def remember(self, journal: Journal) -> None:
+        """From here on a journal is asked and told; what was found before is forgotten."""
+        self.recall, self.found = self.recall.of(journal), Findings(Tally(self.count))
+
+    @property
+    def work(self) -> int:
+        """How much there is to be done, as progress has it."""
+        return self._total(self._plan())
+
+    def parts(self) -> Iterator[list[list[Part]]]:
+        """The work batch by batch: lists of parts, each of which needs those before it."""
+        plan = self._plan()
+        for family in self.options.families:
+            for images in self._batches(family):
+                whole = Part(family, images, None, 0 if family in _CASCADES else 1)
+                if family not in _CASCADES:
+                    yield [[whole]]
+                    continue
+                one, *others = [
+                    Part(family, images, name, len(plan.steps[name[0]]))
+                    for name in self._walk(family, plan).cascades
+                ]
+                yield [[one], others, [whole]] if others else [[one], [whole]]
+
+    def explore(self, part: Part, journal: Journal) -> None:
+        """Fill a journal with what :meth:`all` would keep there of one part.
+
+        What is not kept, errors among it, is left to that. Images are not read where all is known;
+        where reading them raises, all that is known of the part was looked up.
+        """
+        self.remember(journal)
+        walk, images = self._walk(part.family, self._plan()), part.images
+        try:
+            self._batch(part.family, walk, images, part.cascade)
+        except Exception:
+            if part.family in _CASCADES:
+                reading, recall = self._reading(part.family, images)
+                walk.look_up(
+                    reading, recall, first=images.start, count=len(images), only=part.cascade
+                )
+            raise
+
+    def _plan(self) -> Plan:
+        return self.recall.plan(self._planned)
+
+    def _batches(self, family: str) -> Iterator[range]:
+        step = self._step(family)
+        for first in range(0, self.count, step):
+            yield range(first, min(first + step, self.count))
+
     def _family(self, family: str, plan: Plan) -> None:
         """One check, or two that share their captures, on all images."""
-        step, cascades = self._step(family), family in ("mprt", "emprt", "smprt")
         walk = self._walk(family, plan)
-        for first in range(0, self.count, step):
-            rows = slice(first, min(first + step, self.count))
-            reading = self.bench.reading(rows, noisy=family == "smprt")
-            recall = BatchRecall(
-                self.recall, "plain" if family in ("mprt", "emprt") else family, first, rows.stop
-            )
-            if cascades:
-                targets = walk.run(reading, recall, first=first, count=rows.stop - first)
-            else:
-                self._stage(f"{family}, images from {first + 1}")
-                targets = self._table(family, reading, recall, first)
-                self._advance(1)
-            self.found.explained(targets, first)
+        for images in self._batches(family):
+            self.found.explained(self._batch(family, walk, images, None), images.start)
+
+    def _reading(self, family: str, images: range) -> tuple[Reading, BatchRecall]:
+        rows = slice(images.start, images.stop)
+        name = "plain" if family in ("mprt", "emprt") else family
+        reading = self.bench.reading(rows, noisy=family == "smprt")
+        return reading, BatchRecall(self.recall, name, images.start, images.stop)
+
+    def _batch(self, family: str, walk: Walk, images: range, only: CascadeName | None) -> list[int]:
+        """A check on a batch, or one cascade of it; the explained classes."""
+        reading, recall = self._reading(family, images)
+        first = images.start
+        if family in _CASCADES:
+            return walk.run(reading, recall, first=first, count=len(images), only=only)
+        self._stage(f"{family}, images from {first + 1}")
+        targets = self._table(family, reading, recall, first)
+        self._advance(1)
+        return targets
 
     def _table(self, check: str, reading: Reading, recall: BatchRecall, first: int) -> list[int]:
         """A check without cascades on one batch, into the tally; the explained classes."""

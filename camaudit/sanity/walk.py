@@ -35,7 +35,7 @@ from camaudit.sanity.rows import (
 from camaudit.sanity.tally import Tally
 from camaudit.sanity.unchanged import unchanged
 
-__all__ = ["MapSink", "Walk"]
+__all__ = ["CascadeName", "MapSink", "Walk"]
 
 
 class MapSink(Protocol):
@@ -53,6 +53,7 @@ class MapSink(Protocol):
 
 
 Rows = list[list[Row]]  #: methods × images
+CascadeName = tuple[OrderName, int]  #: its order and its seed
 
 _LOST = View(None, Outcome.UNDEFINED, "the random model's logits are not finite")
 
@@ -102,51 +103,76 @@ class Walk:
         self._samples, self._size = samples, size
         self._sink, self._spent, self._stage = sink, spent, stage
         self._advance = advance
+        self._orders: list[OrderName] = list(options.orders) if curve else []
+        self._source: OrderName = next((o for o in self._orders if o != "independent"), "all")
+        if self._source == "all":
+            self._orders.append("all")
 
-    def run(self, reading: Reading, recall: BatchRecall, *, first: int, count: int) -> list[int]:
+    def run(
+        self, reading: Reading, recall: BatchRecall, *, first: int, count: int,
+        only: CascadeName | None = None,
+    ) -> list[int]:  # fmt: skip
         """Every order and seed, then the null and eMPRT from the states that are wholly random.
 
-        The batch has `count` images, `first` is the number of the first. Returns the explained
-        classes.
+        The batch has `count` images, `first` is the number of the first. Of one cascade `only`,
+        nothing comes after it. Returns the explained classes.
         """
+        self._begin(reading, recall, first, count)
+        originals = self._on_original(recall.originals())
+        joined = all(one.tensors for one in originals)
+        recall.look_up(self._wanted(only, joined=joined))
+        random: list[Rows] = []
+        for order in self._orders:
+            for place, seed in enumerate(self._options.seeds):
+                if only not in (None, (order, seed)):
+                    continue
+                self._stage(f"{self._check}, {order}, seed {seed}")
+                found = self._cascade(order, place, seed, joined=joined)
+                if order == self._source:
+                    random.append([one.last for one in found])
+        if self._curve and only is None:
+            self._nulls(random, self._source)
+        if self._rise and only is None:
+            self._rises(random, self._source)
+        return originals[0].targets
+
+    def look_up(
+        self, reading: Reading, recall: BatchRecall, *, first: int, count: int,
+        only: CascadeName | None = None,
+    ) -> None:  # fmt: skip
+        """Look up what :meth:`run` would, whatever the methods give on the trained model."""
+        self._begin(reading, recall, first, count)
+        for joined in (False, True):
+            recall.look_up(self._wanted(only, joined=joined))
+
+    @property
+    def cascades(self) -> list[CascadeName]:
+        """Those of a batch, in their order."""
+        return [(order, seed) for order in self._orders for seed in self._options.seeds]
+
+    def _begin(self, reading: Reading, recall: BatchRecall, first: int, count: int) -> None:
         self._reading, self._recall = reading, recall
         self._first, self._count = first, count
         self._found: dict[int, Explained] = {}
-        originals = self._on_original(recall.originals())
-        orders: list[OrderName] = list(self._options.orders) if self._curve else []
-        source: OrderName = next((o for o in orders if o != "independent"), "all")
-        if source == "all":
-            orders.append("all")
-        joined = all(one.tensors for one in originals)
-        recall.look_up(self._wanted(orders, source, joined=joined))
-        random: list[Rows] = []
-        for order in orders:
-            for place, seed in enumerate(self._options.seeds):
-                self._stage(f"{self._check}, {order}, seed {seed}")
-                found = self._cascade(order, place, seed, joined=joined)
-                if order == source:
-                    random.append([one.last for one in found])
-        if self._curve:
-            self._nulls(random, source)
-        if self._rise:
-            self._rises(random, source)
-        return originals[0].targets
 
     def _wanted(
-        self, orders: Sequence[OrderName], source: OrderName, *, joined: bool
+        self, only: CascadeName | None, *, joined: bool
     ) -> Mapping[tuple[Any, ...], Mapping[str, Any]]:
         """What the findings depend on beside method and images, by their names."""
-        options, seeds = self._options, list(self._options.seeds)
+        options, seeds, source = self._options, list(self._options.seeds), self._source
         wanted: dict[tuple[Any, ...], Mapping[str, Any]] = {}
         made = {"plan": self._plan.digest, "scheme": options.scheme, "exact": options.exact}
-        for order in orders:
+        for order in self._orders:
             shared = joined and order == "top-down"
             known = {**made, "order": order, "joined": shared}
             for seed in seeds:
-                wanted["cascade", order, seed] = {
-                    **known, "random": seed, "shown": self._shown(order, seed),
-                    **({} if order == "all" else compared(options)),
-                }  # fmt: skip
+                if only in (None, (order, seed)):
+                    wanted["cascade", order, seed] = {
+                        **known, "random": seed, "shown": self._shown(order, seed),
+                        **({} if order == "all" else compared(options)),
+                    }  # fmt: skip
+            if only is not None:
+                continue
             if order == source and self._curve:
                 wanted["null", order] = {**known, "random": seeds, **compared(options)}
             if order == source and self._rise:

@@ -1,9 +1,10 @@
 """Random SIGKILLs over runs of several hundred cells: nothing lost, nothing twice, results equal.
 
-`python -m tests.audit.kills --kills 500` kills the process that runs, `--what metrics` one that
-takes metrics; `--what worker` kills the worker processes of one that goes on, `--what ray` those of
-a Ray cluster, `--what node` everything on one of its nodes. Every run that comes to its end is
-compared with an undisturbed one, and the next begins in a new folder.
+`python -m tests.audit.kills --kills 500` kills the process that runs; `--what worker` kills the
+worker processes of one that goes on, `--what ray` those of a Ray cluster, `--what node` everything
+on one of its nodes. `--of metrics` and `--of sanity` are runs of these checks, in place of
+dead-zone. Every run that comes to its end is compared with an undisturbed one, and the next begins
+in a new folder.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -26,6 +26,7 @@ import torch
 from PIL import Image
 
 from camaudit.audit.cluster import Cluster
+from camaudit.audit.ledger import DECISION
 from camaudit.audit.placing import Place
 from camaudit.audit.run import run_audit
 from camaudit.audit.settings import Settings
@@ -35,22 +36,41 @@ from tests.subjects import FACTORY
 METHODS = ("gradcam", "gradcam++", "hirescam", "layercam", "scorecam", "random")
 IMAGES, COSTLY = 60, 20
 CELLS = 5 * IMAGES + COSTLY
-CHECKS = ("confidence", "insertion-deletion", "sparsity")
+CHECKS = {
+    "dead-zone": ("dead-zone",),
+    "metrics": ("confidence", "insertion-deletion", "sparsity"),
+    "sanity": ("mprt", "emprt", "random-logit"),
+}
 
 
-def prepared(folder: Path) -> Settings:
-    """A small network and photographs of noise."""
+def prepared(folder: Path, of: str) -> Settings:
+    """A small network and photographs of noise, and what is asked of them."""
     (folder / "subject.py").write_text(FACTORY)
     (folder / "photographs").mkdir()
     draw = np.random.default_rng(0)
     for number in range(IMAGES):
         pixels = draw.integers(0, 255, (72, 72, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / "photographs" / f"{number:02d}.png")
+    more: dict[str, Any] = {} if of == "sanity" else {"perturbation_images": COSTLY}
+    more |= {"wall": "split", "live_rows": 4} if of == "dead-zone" else {}
     return Settings(
         model=f"{folder / 'subject.py'}:build", methods=METHODS, images=folder / "photographs",
-        wall="split", layer="0", image_size=64, live_rows=4, num_images=IMAGES,
-        perturbation_images=COSTLY, batch_size=6, preprocess="0.5/0.5",
+        layer="0", image_size=64, num_images=IMAGES, batch_size=6,
+        preprocess="0.5/0.5", checks=CHECKS[of], sanity_seeds=3, cascade_steps=2, **more,
     )  # fmt: skip
+
+
+def undisturbed(settings: Settings, root: Path) -> tuple[str, int, float]:
+    """What a run finds that nobody disturbs, of how many cells, and how long it takes."""
+    started = time.monotonic()
+    found = run_audit(settings, records=root / "undisturbed")
+    total = found.results.timing["cells"]["computed"]
+    if settings.metric_checks:  # the images, and of each method its maps and every check
+        assert total == IMAGES + (1 + len(settings.metric_checks)) * CELLS
+    elif settings.walled:
+        assert total == CELLS
+    assert len(kept(root / "undisturbed")) == total >= 200
+    return text(found), total, time.monotonic() - started
 
 
 def text(found: Any) -> str:
@@ -60,22 +80,17 @@ def text(found: Any) -> str:
     return json.dumps(plain, sort_keys=True)
 
 
-def kept(folder: Path, check: str = "dead-zone") -> set[str]:
-    """The keys of a check's cells that are there."""
+def kept(folder: Path) -> set[str]:
+    """The keys of the cells that are there, without decisions on what is explained."""
     with open_store(folder) as store:
         assert not store.notes, store.notes
         cells = [one for run in store.runs() for one in store.members(run.number)]
-    return {one.key for one in cells if one.check == check}
+    return {one.key for one in cells if one.check != DECISION}
 
 
 def processes(settings: Settings, root: Path, kills: int, draw: np.random.Generator) -> None:
     """Kill whole runs: each is a fork of this process, which has everything loaded."""
-    check, total = "dead-zone", CELLS
-    if not settings.walled:  # the images, and of each method its maps and every check
-        check, total = ("metrics", IMAGES + (1 + len(CHECKS)) * CELLS)
-    started = time.monotonic()
-    expected = text(run_audit(settings, records=root / "undisturbed"))
-    whole = time.monotonic() - started
+    expected, total, whole = undisturbed(settings, root)
     done, finished, attempt = 0, 0, 0
     folder, before = root / "run-0", set[str]()
     while done < kills:
@@ -91,7 +106,7 @@ def processes(settings: Settings, root: Path, kills: int, draw: np.random.Genera
         _, status = os.waitpid(child, 0)
         done += os.WIFSIGNALED(status)
         if (folder / STORE_NAME).exists():
-            after = kept(folder, check)
+            after = kept(folder)
             assert before <= after, "cells were lost"
             before = after
         if os.WIFEXITED(status):
@@ -112,7 +127,7 @@ def workers(
     settings: Settings, root: Path, kills: int, draw: np.random.Generator, ray: bool
 ) -> None:
     """Kill workers of runs that go on."""
-    expected = text(run_audit(settings))
+    expected, total, _ = undisturbed(settings, root)
     done, runs = 0, 0
     place = Place("ray" if ray else "processes", 2)
     while done < kills:
@@ -148,12 +163,12 @@ def workers(
         runs += 1
         done += counted[0]
         assert text(found) == expected
-        assert found.results.timing["cells"] == {"found": 0, "computed": CELLS}
-        assert len(kept(folder)) == CELLS
+        assert found.results.timing["cells"] == {"found": 0, "computed": total}
+        assert len(kept(folder)) == total
         print(f"{done} kills, {runs} runs came to their end", flush=True)
     kind = "Ray workers" if ray else "worker processes"
     print(
-        f"{done} kills of {kind}, {runs} runs of {CELLS} cells, all equal, nothing computed twice"
+        f"{done} kills of {kind}, {runs} runs of {total} cells, all equal, nothing computed twice"
     )
 
 
@@ -162,7 +177,7 @@ def nodes(settings: Settings, root: Path, kills: int, draw: np.random.Generator)
     import ray
     from ray.cluster_utils import Cluster as Nodes
 
-    expected = text(run_audit(settings))
+    expected, total, _ = undisturbed(settings, root)
     cluster = Nodes(initialize_head=True, head_node_args={"num_cpus": 0})
     for _ in range(2):
         cluster.add_node(num_cpus=1)
@@ -187,12 +202,12 @@ def nodes(settings: Settings, root: Path, kills: int, draw: np.random.Generator)
             found = run_audit(settings, records=folder, place=Place("ray", 2))
             runs += 1
             assert text(found) == expected
-            assert found.results.timing["cells"] == {"found": 0, "computed": CELLS}
-            assert len(kept(folder)) == CELLS
+            assert found.results.timing["cells"] == {"found": 0, "computed": total}
+            assert len(kept(folder)) == total
             print(f"{done} kills, {runs} runs came to their end", flush=True)
     ray.shutdown()
     cluster.shutdown()
-    print(f"{done} kills of Ray nodes, {runs} runs of {CELLS} cells, all equal, nothing twice")
+    print(f"{done} kills of Ray nodes, {runs} runs of {total} cells, all equal, nothing twice")
 
 
 def _workers(ray: bool) -> list[int]:
@@ -213,18 +228,15 @@ def _workers(ray: bool) -> list[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=500)
-    parser.add_argument(
-        "--what", choices=["run", "metrics", "worker", "ray", "node"], default="run"
-    )
+    parser.add_argument("--what", choices=["run", "worker", "ray", "node"], default="run")
+    parser.add_argument("--of", choices=[*CHECKS], default="dead-zone")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
     draw = np.random.default_rng(given.seed)
     with tempfile.TemporaryDirectory() as folder:
-        settings = prepared(Path(folder))
-        if given.what == "metrics":
-            settings = replace(settings, checks=CHECKS, wall="auto", live_rows=None)
-        if given.what in ("run", "metrics"):
+        settings = prepared(Path(folder), given.of)
+        if given.what == "run":
             processes(settings, Path(folder), given.kills, draw)
         elif given.what == "node":
             nodes(settings, Path(folder), given.kills, draw)
