@@ -12,7 +12,7 @@ from camaudit.audit.evaluating import MetricBench
 from camaudit.audit.executors import Call, Executor
 from camaudit.audit.exploring import MetricPart, SanityPart
 from camaudit.audit.gathering import Gathered, Noted
-from camaudit.audit.sanity import opened_checks
+from camaudit.audit.sanity import divisible, opened_checks
 from camaudit.audit.settings import Settings
 from camaudit.audit.spreading import Spread, UnreadError, spread, unread
 from camaudit.audit.subject import Subject
@@ -134,6 +134,8 @@ def spread_sanity(
     Data randomisation is left out, which explains a second model but once. What
     :func:`camaudit.audit.sanity.audit_sanity` finds in the journal afterwards it does not compute.
     """
+    if not divisible(settings):
+        return
     example = batch_tensor(subject, images[:1])
 
     def read(part: slice) -> Tensor:

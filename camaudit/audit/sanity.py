@@ -23,12 +23,12 @@ from camaudit.journal import Journal
 from camaudit.maps import upsample
 from camaudit.methods import MethodCall, method_call
 from camaudit.report.sanity_pictures import SanityPicture, shown_steps
-from camaudit.sanity import Options, SanityResult, run_sanity
+from camaudit.sanity import Check, Options, SanityResult, run_sanity
 from camaudit.sanity.run import Checks, opened
 from camaudit.streams import Images
 from camaudit.types import Claim
 
-__all__ = ["SanityFindings", "audit_sanity", "opened_checks"]
+__all__ = ["SanityFindings", "audit_sanity", "divisible", "opened_checks"]
 
 PICTURES = 3  #: images whose maps along the first cascade are kept for the report
 _ORIGINAL = "original"
@@ -106,16 +106,17 @@ def audit_sanity(
     )
 
 
+def divisible(settings: Settings) -> tuple[Check, ...]:
+    """The sanity checks that can be computed part by part: those that need no second model."""
+    return tuple(name for name in settings.sanity_checks if name != _SECOND)
+
+
 def opened_checks(
     settings: Settings, subject: Subject, methods: Sequence[str], images: Images
 ) -> AbstractContextManager[Checks]:
-    """The sanity checks of the settings, to be computed part by part.
-
-    Data randomisation, which needs a second model, is not among them.
-    """
+    """Those sanity checks of the settings that are :func:`divisible`; there is one at least."""
     calls, _ = _taking_part(settings, methods)
-    own = tuple(name for name in settings.sanity.checks if name != _SECOND)
-    options = replace(settings.sanity, checks=own)
+    options = replace(settings.sanity, checks=divisible(settings))
     return opened(
         subject.model, subject.layer, images, methods=calls, options=options,
         sink=_Wanted(min(PICTURES, len(images)), options),

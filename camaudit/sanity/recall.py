@@ -135,7 +135,6 @@ class Recall:
             "part": "plan", "example": self.journal.images[0],
             "most_steps": self.options.most_steps,
             "randomised": self.options.randomises, "exact": self.options.exact,
-            "permuted": self.permuted,
         }  # fmt: skip
         (found,) = self.journal.find([key])
         if found is not None:
@@ -143,6 +142,16 @@ class Recall:
         made = make()
         self.journal.keep(key, made.to_dict())
         return made
+
+    def twin(self, prove: Callable[[], object]) -> None:
+        """The proof that the second model can be cut, made where none is known."""
+        if self.journal is None or self.permuted is None:
+            prove()
+            return
+        key = {"part": "twin", "example": self.journal.images[0], "permuted": self.permuted}
+        if self.journal.find([key]) == [None]:
+            prove()
+            self.journal.keep(key, {"cut": True})
 
     def missing(self, found: Sequence[object | None]) -> list[int]:
         """The places of the methods that are to be computed, one entry of `found` for each.

@@ -174,18 +174,13 @@ class Checks:
     def all(self) -> SanityResult:
         """Every check, one after the other."""
         plan = self._plan()
+        if self.bench.paired:
+            self.recall.twin(lambda: self.bench.twin)  # what cannot be cut is told before the work
         if self.progress is not None:
             self.progress.start(self._total(plan))
         for family in self.options.families:
             self._family(family, plan)
         return self.found.result(plan, self.options, [method.label for method in self.methods])
-
-    def _planned(self) -> Plan:
-        """The plan, and the proof that both models can be cut."""
-        plan = Plan.of(self.bench.cascade)
-        if self.bench.paired:
-            self.bench.twin  # noqa: B018 - what cannot be cut is told before the work
-        return plan
 
     def _step(self, family: str) -> int:
         """Images in a batch of a check; the views of sMPRT count."""
@@ -251,7 +246,7 @@ class Checks:
             raise
 
     def _plan(self) -> Plan:
-        return self.recall.plan(self._planned)
+        return self.recall.plan(lambda: Plan.of(self.bench.cascade))
 
     def _batches(self, family: str) -> Iterator[range]:
         step = self._step(family)

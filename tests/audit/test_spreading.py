@@ -23,6 +23,7 @@ from camaudit.audit.units import Batch
 from tests.audit.test_metrics import boxes
 from tests.audit.test_resuming import StoppedError, plain, stopping
 from tests.audit.test_resuming_checks import same_pictures
+from tests.audit.test_sanity import runs as runs  # a fixture
 
 METHODS = ("scorecam", "gradcam", "xgradcam", "uniform", "random")
 CHECKS = (
@@ -257,3 +258,21 @@ def test_workers_compute_the_sanity_checks_that_a_change_touches(
     here = run_audit(more, records=tmp_path / "here")
     assert plain(found) == plain(here)
     assert counted(found) == counted(here)
+
+
+@pytest.mark.parametrize("others", [(), ("mprt", "random-logit")])
+def test_a_second_model_stays_here(
+    checked: Settings, runs: tuple[Path, Path], tmp_path: Path, others: tuple[str, ...]
+) -> None:
+    true, permuted = runs
+    both = replace(
+        checked, model=f"trained:{true}", layer=None, image_size=None, preprocess=None,
+        checks=("data-randomisation", *others), permuted=f"trained:{permuted}",
+    )  # fmt: skip
+    serial = run_audit(both, records=tmp_path / "serial")
+    found, hosts = spread(both, records=tmp_path / "out")
+    assert bool(hosts.calls) is bool(others)
+    assert plain(found) == plain(serial)
+    assert counted(found) == counted(serial)
+    again = run_audit(both, records=tmp_path / "out")
+    assert counted(again) == counted(serial)[::-1]
