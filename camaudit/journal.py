@@ -42,7 +42,10 @@ class Journal(Protocol):
 
     @property
     def images(self) -> Sequence[str]:
-        """What stands for each image in a key, in the order of the run: a hash of its pixels."""
+        """What stands for each image in a key, in the order of the run: a hash of its pixels.
+
+        No two are the same.
+        """
 
     @property
     def names(self) -> Sequence[str]:

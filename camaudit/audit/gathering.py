@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from camaudit.audit.identity import image_keys
 from camaudit.audit.journal import StoreJournal
 from camaudit.data.stack_mix import StackImage
 from camaudit.journal import Finding, Kept, Memory, key_text
@@ -21,7 +22,7 @@ class Gathered:
     """
 
     def __init__(self, inner: StoreJournal | None, images: Sequence[StackImage]) -> None:
-        self.images = tuple(image.sha256 for image in images)
+        self.images = image_keys(images) if inner is None else inner.images
         self.names = tuple(image.id for image in images)
         self._inner = inner
         self._mark = f"in this run alone {uuid.uuid4().hex}"

@@ -6,6 +6,8 @@ import functools
 import hashlib
 import inspect
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ from torch import nn
 import camaudit
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Second, Subject, WalledSubject
+from camaudit.data.stack_mix import StackImage
 from camaudit.models.weights import file_sha256, state_sha256
 from camaudit.store import cell_key, digest_of
 
-__all__ = ["code_sha256", "identity", "second_key"]
+__all__ = ["code_sha256", "identity", "image_keys", "second_key"]
 
 #: Parts of the package that compute nothing of a cell.
 _OUTSIDE = {
@@ -49,6 +52,20 @@ def second_key(second: Second) -> str:
     return cell_key(
         {"state": state_sha256(model), "code": _modules_sha256(model), "layer": second.layer}
     )
+
+
+def image_keys(images: Iterable[StackImage]) -> tuple[str, ...]:
+    """What stands for each image of a run in a key: the SHA-256 of its pixels.
+
+    Where others before it show the same pixels, their number too: each is computed in a batch of
+    its own, and rounds as that does, whichever is computed first.
+    """
+    before: Counter[str] = Counter()
+    keys = []
+    for digest in (image.sha256 for image in images):
+        keys.append(f"{digest} {before[digest]}" if digest in before else digest)
+        before[digest] += 1
+    return tuple(keys)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from camaudit.audit.foreign import Foreign
-from camaudit.audit.identity import identity
+from camaudit.audit.identity import identity, image_keys
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import Subject
 from camaudit.data.stack_mix import StackImage
@@ -40,7 +40,7 @@ class StoreJournal:
     ) -> None:
         self.found = 0
         self.computed = 0
-        self.images = tuple(image.sha256 for image in images)
+        self.images = image_keys(images)
         self.names = tuple(image.id for image in images)
         self._store = store
         self._run = run

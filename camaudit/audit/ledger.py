@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from camaudit.audit.foreign import Foreign
-from camaudit.audit.identity import identity
+from camaudit.audit.identity import identity, image_keys
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import WalledSubject
 from camaudit.audit.targets import Target
@@ -63,6 +63,7 @@ class Ledger:
         self.computed = 0
         self._settings = settings
         self._images = images
+        self._hashes = image_keys(images)
         self._clean = cleaner(names={*METHODS, *(image.id for image in images)})
         self._code = {spec.name: foreign.code(spec) for spec in foreign.specs}
         self._base = identity(settings, subject)
@@ -169,7 +170,7 @@ class Ledger:
         return [
             cell_key({
                 **self._base, "check": DECISION, "asked": asked,
-                "image": self._images[place].sha256,
+                "image": self._hashes[place],
                 "named": None if batch.named is None else [plain(asdict(t)) for t in named],
             })
             for place, named in enumerate(batch.named or [()] * len(batch.images), batch.start)
@@ -179,7 +180,7 @@ class Ledger:
         info = method_call(method).info
         parts = {
             **self._base, "check": CHECK, "method": method, "explainer": self._code.get(method),
-            "image": self._images[place].sha256,
+            "image": self._hashes[place],
             "seed": self._settings.seed if info.seeded else None,
         }  # fmt: skip
         return [cell_key({**parts, "target": one.target.index}) for one in decided.chosen]

@@ -276,3 +276,27 @@ def test_a_second_model_stays_here(
     assert counted(found) == counted(serial)
     again = run_audit(both, records=tmp_path / "out")
     assert counted(again) == counted(serial)[::-1]
+
+
+def test_the_same_pixels_in_two_classes_are_two_images(settings: Settings, tmp_path: Path) -> None:
+    """Each is computed in its own batch, whoever does it first."""
+    draw = np.random.default_rng(0)
+    for label in ("one", "two"):
+        (tmp_path / "classes" / label).mkdir(parents=True)
+        for number in range(3):
+            pixels = draw.integers(0, 255, (80, 80, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "classes" / label / f"{label}-{number}.png")
+    twice = (tmp_path / "classes" / "one" / "one-0.png").read_bytes()
+    (tmp_path / "classes" / "two" / "two-2.png").write_bytes(twice)
+    asked = replace(
+        settings, images=tmp_path / "classes", checks=("confidence", "mprt"), regions=None,
+        methods=("scorecam", "gradcam"), perturbation_images=1, batch_size=4, sanity_seeds=1,
+        cascade_steps=2,
+    )  # fmt: skip
+    expected = run_audit(asked)
+    assert len({one["sha256"] for one in expected.results.provenance.images}) == IMAGES - 1
+    serial = run_audit(asked, records=tmp_path / "serial")
+    found, _ = spread(asked, records=tmp_path / "out")
+    assert plain(found) == plain(serial) == plain(expected)
+    assert counted(found) == counted(serial)
+    assert counted(run_audit(asked, records=tmp_path / "out")) == counted(serial)[::-1]
