@@ -22,7 +22,8 @@ class Kept:
 class Finding:
     """Something to keep: what was found, by its key, and what it is of.
 
-    `method`, `image` and `target` are for somebody who looks at the store.
+    `method`, `image` and `target` are for somebody who looks at the store. What is `passing` is
+    found again in the same run alone, if at all: errors, for there may be more memory next time.
     """
 
     key: Mapping[str, Any]
@@ -31,6 +32,7 @@ class Finding:
     method: str = ""
     image: str = ""
     target: int | None = None
+    passing: bool = False
 
 
 class Journal(Protocol):
@@ -66,8 +68,7 @@ class Journal(Protocol):
     ) -> None:  # fmt: skip
         """Keep a finding, on disk before the call returns.
 
-        `method` and `image` say what it is of to somebody who looks at the store. Errors are not to
-        be kept: there may be more memory the next time.
+        `method` and `image` say what it is of to somebody who looks at the store.
         """
 
     def keep_all(self, findings: Sequence[Finding]) -> None:

@@ -17,12 +17,12 @@ from camaudit.audit.invariance import OWN_IMAGES, InvarianceFindings, audit_inva
 from camaudit.audit.journal import StoreJournal
 from camaudit.audit.loop import GALLERY_IMAGES, Loop
 from camaudit.audit.pieces import spread_metrics, spread_sanity
-from camaudit.audit.progress import Progress
+from camaudit.audit.progress import Progress, Silent
 from camaudit.audit.recorded import Recorded
-from camaudit.audit.sanity import SanityFindings, audit_sanity
+from camaudit.audit.sanity import SECOND, SanityFindings, audit_sanity
 from camaudit.audit.settings import INVARIANCE, Settings
 from camaudit.audit.spreading import Spread
-from camaudit.audit.subject import Subject, WalledSubject
+from camaudit.audit.subject import Subject, WalledSubject, load_second
 from camaudit.report.keeping import MapsWriter
 from camaudit.walls import DeadZone
 
@@ -81,7 +81,7 @@ class Checks:
             found.loop.run(self.executor)
 
     def metrics(self, regions: Labels) -> None:
-        """The metrics; workers compute them batch by batch, and here they are put together."""
+        """The metrics, computed batch by batch and then put together."""
         found, settings, subject = self.found, self.found.settings, self.found.subject
         images, methods = found.images.images, found.methods
         costly = found.images.first(settings.perturbation_count)
@@ -91,29 +91,37 @@ class Checks:
             )
             bench = MetricBench(settings, subject, batch_tensor(subject, images[:1]))
             spreading = self._spread(journal)
-            if spreading is not None and self.executor is not None:
+            if spreading is not None:
                 spread_metrics(
                     self.executor, settings, subject, images, methods, costly, spreading,
                     regions=regions[0], bench=bench,
                 )  # fmt: skip
             made = audit_metrics(
-                settings, subject, images, methods, costly, self.progress, regions=regions,
-                journal=journal if spreading is None else spreading.journal, bench=bench,
+                settings, subject, images, methods, costly,
+                self.progress if spreading is None else Silent(), regions=regions,
+                journal=None if spreading is None else spreading.journal, bench=bench,
             )  # fmt: skip
         found.metrics = replace(made, seconds=_summed(made.seconds, spreading))
 
     def sanity(self, writer: MapsWriter | None) -> None:
-        """The sanity checks; workers compute cascades, and here they are put together."""
+        """The sanity checks, computed cascade by cascade and then put together."""
         found, settings, subject = self.found, self.found.settings, self.found.subject
         images, methods = found.images.images, found.methods
         with found.clock.measure("sanity"):
             journal = self._journal("sanity")
             spreading = self._spread(journal)
-            if spreading is not None and self.executor is not None:
-                spread_sanity(self.executor, settings, subject, images, methods, spreading)
+            second = None
+            if SECOND in settings.sanity_checks:
+                self.progress.stage("loading the model trained on permuted labels")
+                second = load_second(settings, subject)
+            if spreading is not None:
+                spread_sanity(
+                    self.executor, settings, subject, images, methods, spreading, second=second
+                )
+            left = spreading is None or (self.executor is not None and second is not None)
             made = audit_sanity(
-                settings, subject, images, methods, self.progress,
-                journal=journal if spreading is None else spreading.journal,
+                settings, subject, images, methods, self.progress if left else Silent(),
+                journal=None if spreading is None else spreading.journal, second=second,
             )  # fmt: skip
         found.sanity = replace(made, seconds=_summed(made.seconds, spreading))
         if writer is not None:
@@ -140,8 +148,11 @@ class Checks:
         return self.kept.journal(name, found.subject, found.images.images, found.foreign)
 
     def _spread(self, journal: StoreJournal | None) -> Spread | None:
-        """Where workers' findings are gathered; None where there are no workers."""
-        if self.executor is None:
+        """Where findings are gathered that are computed part by part.
+
+        None where there is neither anybody to share the work with nor a place to keep it.
+        """
+        if self.executor is None and journal is None:
             return None
         gathered = Gathered(journal, self.found.images.images)
         return Spread(gathered, self.found.foreign.left, self.progress)

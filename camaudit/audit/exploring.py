@@ -24,7 +24,9 @@ from camaudit.methods import method_call
 from camaudit.sanity.run import Checks, Part
 from camaudit.streams import Stream
 
-__all__ = ["Explorer", "MetricPart", "SanityPart", "Told"]
+__all__ = ["FIRST", "Explorer", "MetricPart", "SanityPart", "Told"]
+
+FIRST = slice(None, 1)  #: images that a model is cut with
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +44,15 @@ class MetricPart:
 
 @dataclass(frozen=True, eq=False)
 class SanityPart:
-    """A part of the sanity checks of a run; the journal is of all its images."""
+    """A part of the sanity checks of a run; the journal is of all its images.
+
+    permuted: what stands for the second model of data randomisation in keys, where there is one.
+    """
 
     methods: tuple[str, ...]
     journal: Memory
     part: Part
+    permuted: str | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +112,9 @@ class Explorer:
             count = len(asked.journal.images)
             stream = Stream(self._read, self._example, count)
             self._checks = self._stack.enter_context(
-                opened_checks(self._settings, self._subject, asked.methods, stream)
+                opened_checks(
+                    self._settings, self._subject, asked.methods, stream, permuted=asked.permuted
+                )
             )
         before = dict(self._checks.spent)
         self._checks.explore(asked.part, asked.journal)
@@ -116,11 +124,8 @@ class Explorer:
         return Told(asked.journal.told, dict(self._left), seconds)
 
     def _read(self, part: slice) -> Tensor:
-        if part == _FIRST or self._batch is None:
+        if part == FIRST or self._batch is None:
             return self._example
         first = self._batch.start
         images: Sequence[StackImage] = self._batch.images[part.start - first : part.stop - first]
         return batch_tensor(self._subject, images)
-
-
-_FIRST = slice(None, 1)  #: what a model is cut with

@@ -1,4 +1,4 @@
-"""A journal of a run whose parts are computed elsewhere: it says what they need to know."""
+"""A journal of a run that is computed part by part: it says what each needs to know."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["Gathered", "Noted"]
 class Gathered:
     """A :class:`camaudit.journal.Journal` over that of a store, or over none.
 
-    What the store may not keep, findings of an explainer of which nobody knows what its maps
-    depend on, is held in memory as long as the run goes on.
+    What the store may not keep is held in memory as long as the run goes on: errors, and findings
+    of an explainer of which nobody knows what its maps depend on.
     """
 
     def __init__(self, inner: StoreJournal | None, images: Sequence[StackImage]) -> None:
@@ -37,16 +37,13 @@ class Gathered:
 
     def find(self, keys: Sequence[Mapping[str, Any]]) -> list[Kept | None]:
         """What is known by each key."""
-        texts = [key_text(key) for key in keys]
-        asked = [
-            key for key, text in zip(keys, texts, strict=True)
-            if self._inner is not None and self._mark not in text
-        ]  # fmt: skip
-        found = iter(self._inner.find(asked) if self._inner is not None and asked else ())
-        return [
-            self._held.get(text) if self._inner is None or self._mark in text else next(found)
-            for text in texts
-        ]
+        found = [self._held.get(key_text(key)) if self._held else None for key in keys]
+        asked = [place for place, one in enumerate(found) if one is None]
+        if self._inner is not None and asked:
+            kept = self._inner.find([keys[place] for place in asked])
+            for place, one in zip(asked, kept, strict=True):
+                found[place] = one
+        return found
 
     def keep(
         self, key: Mapping[str, Any], value: Any, blob: bytes | None = None, *,
@@ -60,12 +57,26 @@ class Gathered:
         kept = []
         for one in findings:
             text = key_text(one.key)
-            if self._inner is None or self._mark in text:
+            if self._inner is None or one.passing or self._mark in text:
                 self._held[text] = Kept(one.value, one.blob)
             else:
                 kept.append(one)
         if self._inner is not None and kept:
             self._inner.keep_all(kept)
+
+    @property
+    def shared(self) -> bool:
+        """Whether another process may keep findings in the same place."""
+        return self._inner is not None
+
+    def claim(self, key: Mapping[str, Any]) -> bool:
+        """Whether this process may compute something; another one is at it otherwise."""
+        return self._inner is None or self._inner.claim(key)
+
+    def release(self, key: Mapping[str, Any]) -> None:
+        """Give a claim up."""
+        if self._inner is not None:
+            self._inner.release(key)
 
     def counted(self) -> None:
         """Everything is gathered, and will be found once more: what was computed is not found."""

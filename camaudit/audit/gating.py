@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from camaudit.audit.leaving import staying
+from camaudit.audit.placing import Place
 from camaudit.audit.progress import Progress
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.settings import Settings
@@ -88,18 +89,20 @@ def audited(
     progress: Progress | None = None,
     unsafe_pickle: bool = False,
     records: Path | None = None,
+    place: Place | None = None,
 ) -> Outcome:
     """Run the audit that a policy asks for; modules in its folder can be imported.
 
     unsafe_pickle: weights files may run code, which no policy can allow by itself. records: where
-    findings are kept, and taken from, if anywhere. Raises the errors of
-    :func:`camaudit.audit.run.run_audit`.
+    findings are kept, and taken from, if anywhere. place: where the work is done, here by default.
+    Raises the errors of :func:`camaudit.audit.run.run_audit`.
     """
     settings = replace(settings_of(policy, images=images), unsafe_pickle=unsafe_pickle)
     with importable(policy.folder.resolve()), staying():
         return run_audit(
-            settings, progress=progress, counterexamples=policy.folder / KEPT, records=records
-        )
+            settings, progress=progress, counterexamples=policy.folder / KEPT, records=records,
+            place=place,
+        )  # fmt: skip
 
 
 def gate(
@@ -112,6 +115,7 @@ def gate(
     progress: Progress | None = None,
     unsafe_pickle: bool = False,
     records: Path | None = None,
+    place: Place | None = None,
 ) -> Gated:
     """Judge `results` by `policy`, or run the audit first where there are none.
 
@@ -119,8 +123,8 @@ def gate(
     where rulings are inconclusive, run as many more images as may decide, up to the policy's
     `escalate`; :class:`UsageError` where it has none. The images of the first run are among those
     of a larger one, so that a pinned hash of the images is held against the first alone.
-    unsafe_pickle, records: see :func:`audited`; without `records` a run with more images takes what
-    it can from the one before, and nothing stays.
+    unsafe_pickle, records, place: see :func:`audited`; without `records` a run with more images
+    takes what it can from the one before, and nothing stays.
     """
     if escalate and policy.escalate is None:
         raise UsageError(
@@ -129,7 +133,9 @@ def gate(
     with ExitStack() as stack:
         if records is None and escalate:
             records = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        run = partial(audited, progress=progress, unsafe_pickle=unsafe_pickle, records=records)
+        run = partial(
+            audited, progress=progress, unsafe_pickle=unsafe_pickle, records=records, place=place
+        )
         return _decided(policy, run, today, results, baseline, escalate=escalate)
 
 

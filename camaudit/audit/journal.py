@@ -85,19 +85,31 @@ class StoreJournal:
         self.keep_all([Finding(key, value, blob, method, image)])
 
     def keep_all(self, findings: Sequence[Finding]) -> None:
-        """Put them into the store in one transaction; secrets are taken out."""
+        """Put them into the store in one transaction; secrets are taken out.
+
+        What is passing is left out.
+        """
         cells = [
             Cell(
                 self._key(one.key), self._check, one.method, one.image,
                 {"found": self._clean(one.value), "left": self._left.get(one.method, [])},
                 one.target, "ok", one.blob,
             )
-            for one in findings
+            for one in findings if not one.passing
         ]  # fmt: skip
         self._store.put(cells, run=self._run)
         if self._fresh:
             self._own.update(one.key for one in cells)
         self.computed += len(cells)
+
+    def claim(self, key: Mapping[str, Any]) -> bool:
+        """Whether this process may compute something; another one is at it otherwise."""
+        return self._fresh or self._store.claim(self._key(key))
+
+    def release(self, key: Mapping[str, Any]) -> None:
+        """Give a claim up."""
+        if not self._fresh:
+            self._store.release(self._key(key))
 
     def _key(self, key: Mapping[str, Any]) -> str:
         return cell_key({"in": self._base, "of": key})

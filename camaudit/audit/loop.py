@@ -12,7 +12,7 @@ import torch
 
 from camaudit.audit.batches import batch_tensor
 from camaudit.audit.driving import Job, Steps, drive
-from camaudit.audit.executors import Call, Executor, Serial
+from camaudit.audit.executors import Call, Executor, Serial, answered
 from camaudit.audit.images import AuditImages
 from camaudit.audit.keeping import Keeper
 from camaudit.audit.ledger import CHECK, Ledger
@@ -154,7 +154,7 @@ class Loop:
         self.progress.start(
             sum(min(len(self.images), self._limit(m)) * self._unit(m) for m in self.methods)
         )
-        executor = executor or Serial(self._worker)
+        executor = executor or Serial(partial(answered, self._worker))
         self._lanes = executor.lanes
         batches = self._batches()
         drive(executor, lambda: self._next(batches))

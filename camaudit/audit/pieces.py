@@ -1,21 +1,25 @@
-"""The metrics and the sanity checks of a run in parts that workers compute."""
+"""The metrics and the sanity checks of a run in parts, computed here or by workers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from camaudit.audit.batches import batch_tensor
 from camaudit.audit.evaluating import MetricBench
-from camaudit.audit.executors import Call, Executor
-from camaudit.audit.exploring import MetricPart, SanityPart
+from camaudit.audit.executors import Call, Executor, Serial
+from camaudit.audit.exploring import FIRST, MetricPart, SanityPart, Told
 from camaudit.audit.gathering import Gathered, Noted
-from camaudit.audit.sanity import divisible, opened_checks
+from camaudit.audit.identity import second_key
+from camaudit.audit.sanity import SECOND, opened_checks
 from camaudit.audit.settings import Settings
 from camaudit.audit.spreading import Spread, UnreadError, spread, unread
-from camaudit.audit.subject import Subject
+from camaudit.audit.subject import Second, Subject
 from camaudit.audit.units import Batch
 from camaudit.data.stack_mix import StackImage
 from camaudit.evaluation.run import explore
@@ -28,7 +32,7 @@ __all__ = ["spread_metrics", "spread_sanity"]
 
 
 def spread_metrics(
-    executor: Executor,
+    executor: Executor | None,
     settings: Settings,
     subject: Subject,
     images: Sequence[StackImage],
@@ -39,11 +43,25 @@ def spread_metrics(
     regions: Tensor | None,
     bench: MetricBench,
 ) -> None:
-    """Have the metrics of a run computed by the executor's workers, batch by batch.
+    """Have the metrics of a run computed batch by batch, by the executor's workers or else here.
 
     Precomputed maps are left out: they lie here. What :func:`camaudit.audit.evaluating.
     audit_metrics` finds in the journal afterwards it does not compute.
     """
+
+    def here(call: Call) -> Told:
+        """Findings are kept as they come."""
+        asked: MetricPart = call.asked
+        batch, count = call.batch, len(call.batch.images)
+        journal = Noted(spreading.journal, range(batch.start, batch.start + count))
+        seconds = explore(
+            bench.divided, batch_tensor(subject, batch.images), methods=calls,
+            forwards=bench.forwards, options=bench.options, journal=journal,
+            regions=None if asked.regions is None else torch.from_numpy(asked.regions),
+            black=bench.black, costly_images=asked.costly,
+        )  # fmt: skip
+        return Told([], {}, seconds)
+
     calls = [call for call in map(method_call, methods) if not call.info.fixed]
     asked = _Metrics(tuple(calls), costly_images, tuple(images), regions, bench)
     size = (subject.size, subject.size)
@@ -59,7 +77,7 @@ def spread_metrics(
         [[_MetricPiece(asked, places, Stream(unread, example, len(places)))]] for places in cut
     )
     if calls:
-        spread(executor, pieces, spreading)
+        spread(executor or Serial(here), pieces, spreading)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +117,14 @@ class _MetricPiece:
         )  # fmt: skip
 
     @property
+    def unit(self) -> dict[str, Any]:
+        images = self.asked.images[self.places.start : self.places.stop]
+        return {
+            "unit": "metrics", "images": [image.sha256 for image in images],
+            "methods": list(self.asked.methods), "options": self.asked.bench.options.to_dict(),
+        }  # fmt: skip
+
+    @property
     def _costly(self) -> int:
         return max(0, min(self.asked.costly_images - self.places.start, len(self.places)))
 
@@ -122,37 +148,72 @@ class _MetricPiece:
 
 
 def spread_sanity(
-    executor: Executor,
+    executor: Executor | None,
     settings: Settings,
     subject: Subject,
     images: Sequence[StackImage],
     methods: Sequence[str],
     spreading: Spread,
+    *,
+    second: Second | None,
 ) -> None:
-    """Have the sanity checks computed by the executor's workers, cascade by cascade of a batch.
+    """Have the sanity checks computed batch by batch, or cascade by cascade by workers.
 
-    Data randomisation is left out, which explains a second model but once. What
-    :func:`camaudit.audit.sanity.audit_sanity` finds in the journal afterwards it does not compute.
+    These have no `second` model, so that data randomisation, which explains it but once, is left
+    out there. What :func:`camaudit.audit.sanity.audit_sanity` finds in the journal afterwards it
+    does not compute.
     """
-    if not divisible(settings):
-        return
+    permuted = None if second is None else second_key(second)
     example = batch_tensor(subject, images[:1])
+    held = _Held(subject, example)
+    stream = Stream(held.read, example, len(images))
+    with opened_checks(
+        settings, subject, methods, stream, second=second, permuted=permuted
+    ) as checks:
 
-    def read(part: slice) -> Tensor:
-        return example if part == _FIRST else unread(part)
+        def here(call: Call) -> Told:
+            """Findings are kept as they come."""
+            with held.holding(call.batch):
+                checks.explore(call.asked.part, spreading.journal)
+            return Told([], {}, {})
 
-    stream = Stream(read, example, len(images))
-    with opened_checks(settings, subject, methods, stream) as checks:
         checks.remember(spreading.journal)
         spreading.progress.start(checks.work)
         rows = (
-            [[_SanityPiece(checks, part, tuple(images)) for part in parts] for parts in row]
-            for row in checks.parts()
+            [[_SanityPiece(checks, part, images, permuted) for part in parts] for parts in row]
+            for row in checks.parts(
+                split=executor is not None, without=() if executor is None else (SECOND,)
+            )
         )
-        spread(executor, rows, spreading)
+        spread(executor or Serial(here), rows, spreading)
+        spreading.seconds.update({name: spent / 1e9 for name, spent in checks.spent.items()})
 
 
-_FIRST = slice(None, 1)  #: what a model is cut with
+class _Held:
+    """The images of a batch while it is computed here; at other times the `example` alone."""
+
+    def __init__(self, subject: Subject, example: Tensor) -> None:
+        self._subject, self._example = subject, example
+        self._batch: Batch | None = None
+
+    @contextmanager
+    def holding(self, batch: Batch) -> Iterator[None]:
+        """Within the context its images can be read."""
+        self._batch = batch
+        try:
+            yield
+        finally:
+            self._batch = None
+
+    def read(self, part: slice) -> Tensor:
+        """Those of a part of the run that is in the batch. Raises :class:`UnreadError`."""
+        if part == FIRST:
+            return self._example
+        if self._batch is None:
+            raise UnreadError
+        first = self._batch.start
+        images = self._batch.images[part.start - first : part.stop - first]
+        return batch_tensor(self._subject, images)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +223,7 @@ class _SanityPiece:
     checks: Checks
     part: Part
     images: Sequence[StackImage]
+    permuted: str | None
 
     @property
     def stage(self) -> str:
@@ -172,6 +234,17 @@ class _SanityPiece:
     def work(self) -> int:
         return self.part.work
 
+    @property
+    def unit(self) -> dict[str, Any]:
+        cascade, places = self.part.cascade, self.part.images
+        images = self.images[places.start : places.stop]
+        return {
+            "unit": self.part.family, "cascade": None if cascade is None else list(cascade),
+            "images": [image.sha256 for image in images],
+            "methods": [method.label for method in self.checks.methods],
+            "options": self.checks.options.to_dict(),
+        }  # fmt: skip
+
     def call(self, journal: Gathered) -> Call | None:
         noted = Noted(journal)
         try:
@@ -181,5 +254,7 @@ class _SanityPiece:
             methods = tuple(method.label for method in self.checks.methods)
             known = noted.memory(methods, [0, *places])
             batch = Batch(places.start, tuple(self.images[places.start : places.stop])).held()
-            return Call("explore", batch, asked=SanityPart(methods, known, self.part))
+            return Call(
+                "explore", batch, asked=SanityPart(methods, known, self.part, self.permuted)
+            )
         return None

@@ -16,23 +16,23 @@ from camaudit.audit.identity import second_key
 from camaudit.audit.progress import Progress
 from camaudit.audit.sanity_claims import sanity_claims
 from camaudit.audit.settings import Settings
-from camaudit.audit.subject import Subject, load_second
+from camaudit.audit.subject import Second, Subject
 from camaudit.data.stack_mix import StackImage
 from camaudit.errors import UsageError
 from camaudit.journal import Journal
 from camaudit.maps import upsample
 from camaudit.methods import MethodCall, method_call
 from camaudit.report.sanity_pictures import SanityPicture, shown_steps
-from camaudit.sanity import Check, Options, SanityResult, run_sanity
+from camaudit.sanity import Options, SanityResult, run_sanity
 from camaudit.sanity.run import Checks, opened
 from camaudit.streams import Images
 from camaudit.types import Claim
 
-__all__ = ["SanityFindings", "audit_sanity", "divisible", "opened_checks"]
+__all__ = ["SECOND", "SanityFindings", "audit_sanity", "opened_checks"]
 
 PICTURES = 3  #: images whose maps along the first cascade are kept for the report
 _ORIGINAL = "original"
-_SECOND = "data-randomisation"
+SECOND = "data-randomisation"  #: the check that needs a second model
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,20 +70,17 @@ def audit_sanity(
     progress: Progress,
     *,
     journal: Journal | None = None,
+    second: Second | None = None,
 ) -> SanityFindings:
     """Run the sanity checks of the settings on the subject's model, which stays as it is.
 
     The model is the subject's own, without a wall unless its weights hold one. Methods that run
     the model many times an image take part where the settings say so. What the `journal` knows is
-    taken from it, and the rest is kept there. Raises the errors of
-    :func:`camaudit.sanity.run_sanity` and of :func:`camaudit.audit.subject.load_second`, and
+    taken from it, and the rest is kept there. `second` is the model trained on permuted labels, for
+    data randomisation. Raises the errors of :func:`camaudit.sanity.run_sanity`, and
     :class:`UsageError` where no method is left.
     """
     calls, warnings = _taking_part(settings, methods)
-    second = None
-    if _SECOND in settings.sanity_checks:
-        progress.stage("loading the model trained on permuted labels")
-        second = load_second(settings, subject)
     kept = _Kept(images[:PICTURES], settings.sanity)
     found = run_sanity(
         subject.model, subject.layer, all_images(subject, images), methods=calls,
@@ -106,20 +103,28 @@ def audit_sanity(
     )
 
 
-def divisible(settings: Settings) -> tuple[Check, ...]:
-    """The sanity checks that can be computed part by part: those that need no second model."""
-    return tuple(name for name in settings.sanity_checks if name != _SECOND)
-
-
 def opened_checks(
-    settings: Settings, subject: Subject, methods: Sequence[str], images: Images
+    settings: Settings,
+    subject: Subject,
+    methods: Sequence[str],
+    images: Images,
+    *,
+    second: Second | None = None,
+    permuted: str | None = None,
 ) -> AbstractContextManager[Checks]:
-    """Those sanity checks of the settings that are :func:`divisible`; there is one at least."""
+    """The sanity checks of the settings, to be computed part by part.
+
+    second: the model trained on permuted labels; without, data randomisation is not among them.
+    permuted: what stands for it in keys.
+    """
     calls, _ = _taking_part(settings, methods)
-    options = replace(settings.sanity, checks=divisible(settings))
+    own = tuple(name for name in settings.sanity.checks if second or name != SECOND)
+    options = replace(settings.sanity, checks=own)
     return opened(
         subject.model, subject.layer, images, methods=calls, options=options,
-        sink=_Wanted(min(PICTURES, len(images)), options),
+        permuted=None if second is None else second.model,
+        permuted_layer=None if second is None else second.layer,
+        permuted_key=permuted, sink=_Wanted(min(PICTURES, len(images)), options),
     )  # fmt: skip
 
 

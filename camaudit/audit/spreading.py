@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NoReturn, Protocol
@@ -15,6 +16,9 @@ from camaudit.audit.gathering import Gathered
 from camaudit.audit.progress import Progress
 
 __all__ = ["Piece", "Spread", "UnreadError", "spread", "unread"]
+
+
+_PAUSE = 0.2  # seconds between two looks at what another process is at
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +44,7 @@ def unread(_: Any) -> NoReturn:
 
 
 class Piece(Protocol):
-    """A part of a check that a worker can compute."""
+    """A part of a check that can be computed by itself."""
 
     @property
     def stage(self) -> str:
@@ -49,6 +53,10 @@ class Piece(Protocol):
     @property
     def work(self) -> int:
         """What it adds to the progress."""
+
+    @property
+    def unit(self) -> Mapping[str, Any]:
+        """What stands for it where processes share their work."""
 
     def call(self, journal: Gathered) -> Call | None:
         """What to ask of a worker, None where the journal has it all."""
@@ -59,9 +67,18 @@ def spread(
 ) -> None:
     """Have all parts computed that the journal lacks, and keep there what they find.
 
-    `work` gives rows of lists of parts; those of a list need the lists before it in its row.
+    `work` gives rows of lists of parts; those of a list need the lists before it in its row. What
+    another process is at is waited for.
     """
-    drive(executor, _Waiting(work, spreading).take)
+    waiting = _Waiting(work, spreading)
+    drive(executor, waiting.take)
+    while waiting.aside:
+        before = len(waiting.aside)
+        spreading.progress.stage(f"waiting for another process: {before} parts")
+        waiting.again()
+        drive(executor, waiting.take)
+        if len(waiting.aside) == before:
+            time.sleep(_PAUSE)
     spreading.journal.counted()
 
 
@@ -85,11 +102,17 @@ class _Row:
 
 
 class _Waiting:
-    """Which parts wait."""
+    """Which parts wait; `aside` are those that another process is at."""
 
     def __init__(self, work: Iterator[Sequence[Sequence[Piece]]], spreading: Spread) -> None:
         self._work, self._spreading = work, spreading
         self._waiting: deque[tuple[_Row, Piece]] = deque()
+        self.aside: list[tuple[_Row, Piece]] = []
+
+    def again(self) -> None:
+        """What was put aside can be taken once more."""
+        self._waiting.extend(self.aside)
+        self.aside = []
 
     def take(self) -> Job | None:
         """A part that can be computed now, None where there is none."""
@@ -103,13 +126,21 @@ class _Waiting:
 
     def _steps(self, row: _Row, part: Piece) -> Steps:
         spreading = self._spreading
-        spreading.progress.stage(part.stage)
-        call = part.call(spreading.journal)
+        spreading, journal = self._spreading, self._spreading.journal
+        call = part.call(journal)
         if call is not None:
-            told: Told = yield call
-            for name, kinds in told.left.items():
-                spreading.left.setdefault(name, kinds)
-            spreading.journal.keep_all(told.findings)
-            spreading.seconds.update(told.seconds)
+            if not journal.claim(part.unit):
+                self.aside.append((row, part))
+                return
+            if journal.shared:  # another process may have come to its end with it just now
+                call = part.call(journal)
+            if call is not None:
+                spreading.progress.stage(part.stage)
+                told: Told = yield call
+                for name, kinds in told.left.items():
+                    spreading.left.setdefault(name, kinds)
+                journal.keep_all(told.findings)
+                spreading.seconds.update(told.seconds)
+            journal.release(part.unit)
         spreading.progress.advance(part.work)
         self._waiting.extendleft((row, one) for one in reversed(row.done()))

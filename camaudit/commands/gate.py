@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from camaudit.commands.options import UNSAFE_PICKLE, reader_may_leave
+from camaudit.commands.options import UNSAFE_PICKLE, executed, reader_may_leave
 from camaudit.errors import CamauditError, UsageError
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ _SUMMARY = "GITHUB_STEP_SUMMARY"  # the file whose text a CI shows with the job
     "--resume found and nothing has changed. Whoever can write there decides the verdict. Default: "
     "everything is computed anew.",
 )
+@executed
 @UNSAFE_PICKLE
 @click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML.")
 @click.option("--markdown", type=_FILE, metavar="FILE", help="Write a comment in markdown.")
@@ -181,6 +182,7 @@ def _gated(
 
     from camaudit.audit.allocator import keep_freed_memory
     from camaudit.audit.gating import gate as decided
+    from camaudit.audit.placing import Place
     from camaudit.console import ConsoleProgress
     from camaudit.gates.records import read_results
 
@@ -192,6 +194,12 @@ def _gated(
     if results is not None and records is not None:
         raise UsageError(
             "--resume goes on with a run, and --run judges one that is done: give one of them"
+        )
+    place = Place(options["executor"], options["workers"], options["address"])
+    if results is not None and place != Place():
+        raise UsageError(
+            "--executor says where a run is computed, and --run judges one that is done: give one "
+            "of them"
         )
     base = None if options["update_baseline"] else _baseline_file(policy, options)
     baseline = read_results(base) if base is not None and base.is_file() else None
@@ -206,7 +214,7 @@ def _gated(
         made = decided(
             policy, today=today, results=results, baseline=baseline,
             escalate=options["escalate"], progress=progress,
-            unsafe_pickle=options["unsafe_pickle"], records=records,
+            unsafe_pickle=options["unsafe_pickle"], records=records, place=place,
         )  # fmt: skip
         if not options["update_baseline"]:
             return made

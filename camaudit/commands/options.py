@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,10 @@ import click
 
 from camaudit.spelling import listed
 
-__all__ = ["UNSAFE_PICKLE", "bytes_of", "explainers", "names", "pages_written", "reader_may_leave"]
+__all__ = [
+    "UNSAFE_PICKLE", "bytes_of", "executed", "explainers", "names", "pages_written",
+    "reader_may_leave",
+]  # fmt: skip
 
 
 UNSAFE_PICKLE = click.option(
@@ -25,6 +28,34 @@ UNSAFE_PICKLE = click.option(
     "change and send your files. Only for files that you or people you trust have made; "
     "results.json and the report say that it was used. Default: such files are refused.",
 )
+
+
+def executed(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options --executor, --workers and --address: where the work of an audit is done."""
+    executor = click.option(
+        "--executor",
+        type=click.Choice(["serial", "processes", "ray"]),
+        default="serial",
+        show_default=True,
+        help="Where dead-zone, metrics and sanity checks are computed: in this process, in "
+        "processes of this machine (one a GPU with --device cuda), or in a Ray cluster (extra "
+        "ray). The figures are the same.",
+    )
+    workers = click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Of processes or ray. Default: one a GPU, or as many as there are cores for their "
+        "threads (OMP_NUM_THREADS).",
+    )
+    address = click.option(
+        "--address",
+        metavar="ADDRESS",
+        help="Of the Ray cluster: auto for the one that runs here, ray://host:port, or host:port. "
+        "Default: one is started on this machine.",
+    )
+    found: Callable[..., Any] = executor(workers(address(command)))
+    return found
 
 
 def names(_context: click.Context, _option: Any, value: str | None) -> tuple[str, ...] | None:

@@ -14,6 +14,7 @@ import click
 from camaudit.commands.options import (
     UNSAFE_PICKLE,
     bytes_of,
+    executed,
     explainers,
     names,
     pages_written,
@@ -358,28 +359,7 @@ KEPT = "counterexamples"  #: folder in the output folder, unless another one is 
     help="Take what an earlier run into the same folder has found already, where nothing that it "
     "depends on has changed; or compute everything anew. Default: --resume.",
 )
-@click.option(
-    "--executor",
-    type=click.Choice(["serial", "processes", "ray"]),
-    default="serial",
-    show_default=True,
-    help="Where dead-zone, metrics and sanity checks are computed: in this process, in processes "
-    "of this machine (one a GPU with --device cuda), or in a Ray cluster (extra ray). The figures "
-    "are the same.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Of processes or ray. Default: one a GPU, or as many as there are cores for their threads "
-    "(OMP_NUM_THREADS).",
-)
-@click.option(
-    "--address",
-    metavar="ADDRESS",
-    help="Of the Ray cluster: auto for the one that runs here, ray://host:port, or host:port. "
-    "Default: one is started on this machine.",
-)
+@executed
 @click.option(
     "--report-images",
     type=click.IntRange(min=0),

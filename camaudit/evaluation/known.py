@@ -125,11 +125,11 @@ class Known:
     def keep(
         self, method: Explainer, place: int, decided: Decided, group: str, record: Record
     ) -> None:
-        """Keep a finding, unless it is an error or nobody knows what the method depends on."""
-        if self._explainer(method) is None or record.failed:
-            return
-        key = self._key(method, place, group, decided.target)
-        self._keep(key, *record.to_json(), method.label, place, decided.target)
+        """Keep a finding, unless nobody knows what the method depends on; an error is passing."""
+        if self._explainer(method) is not None:
+            key = self._key(method, place, group, decided.target)
+            made = record.to_json()
+            self._keep(key, *made, method.label, place, decided.target, passing=record.failed)
 
     def flush(self) -> None:
         """Hand over what is to be kept, all in one."""
@@ -142,11 +142,11 @@ class Known:
 
     def _keep(
         self, key: Mapping[str, Any], value: Any, blob: bytes | None, label: str, place: int,
-        target: int,
+        target: int, *, passing: bool = False,
     ) -> None:  # fmt: skip
         if self._journal is not None:
             image = self._journal.names[place]
-            self._waiting.append(Finding(key, value, blob, label, image, target))
+            self._waiting.append(Finding(key, value, blob, label, image, target, passing))
 
     def _explainer(self, method: Explainer) -> str | None:
         if self._journal is None:

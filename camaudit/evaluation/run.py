@@ -80,7 +80,7 @@ def evaluate(
         `forwards` has it.
     journal: what an earlier evaluation found of these images, see :mod:`camaudit.evaluation.known`.
         A batch of which all is known is not looked at; of one of which something is not the images
-        run once more, and what is new is kept as it comes. What ended in an error is not kept. The
+        run once more, and what is new is kept as it comes, errors for this run alone. The
         evaluation, counts of passes included, is what it would be without, but for the rounding of
         images that are computed in another batch.
 
@@ -123,9 +123,9 @@ def explore(
 
     `images`, `regions` and the journal are those of this batch alone, and so is `costly_images`.
     It may be done elsewhere: an evaluation that finds it all is the same as one that computes it.
-    What is not kept, errors among it, is left to that. Returns seconds by kind. Images that are
-    asked for are not read where all is known; where reading them raises, all that is known of the
-    batch was looked up.
+    What is not kept, images without finite logits, is left to that. Returns seconds by kind. Images
+    are not read where all is known; where reading them raises, all that is known of the batch was
+    looked up.
     """
     run = _Run(
         divided, images, list(methods), options, Passes(forwards), None, journal,

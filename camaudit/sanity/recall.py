@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camaudit.journal import Journal, Kept
+from camaudit.journal import Finding, Journal, Kept
 from camaudit.methods import MethodCall
 from camaudit.sanity.cascade import OrderName
 from camaudit.sanity.explain import Explainer
@@ -135,6 +135,7 @@ class Recall:
             "part": "plan", "example": self.journal.images[0],
             "most_steps": self.options.most_steps,
             "randomised": self.options.randomises, "exact": self.options.exact,
+            "permuted": self.permuted,
         }  # fmt: skip
         (found,) = self.journal.find([key])
         if found is not None:
@@ -142,16 +143,6 @@ class Recall:
         made = make()
         self.journal.keep(key, made.to_dict())
         return made
-
-    def twin(self, prove: Callable[[], object]) -> None:
-        """The proof that the second model can be cut, made where none is known."""
-        if self.journal is None or self.permuted is None:
-            prove()
-            return
-        key = {"part": "twin", "example": self.journal.images[0], "permuted": self.permuted}
-        if self.journal.find([key]) == [None]:
-            prove()
-            self.journal.keep(key, {"cut": True})
 
     def missing(self, found: Sequence[object | None]) -> list[int]:
         """The places of the methods that are to be computed, one entry of `found` for each.
@@ -180,10 +171,14 @@ class Recall:
         found = iter(self.journal.find(asked) if self.journal is not None and asked else ())
         return [None if key is None else next(found) for key in keys]
 
-    def keep(self, place: int, key: Key | None, value: Any, blob: bytes | None = None) -> None:
-        """Keep a finding of the method at `place`."""
+    def keep(
+        self, place: int, key: Key | None, value: Any, blob: bytes | None = None, *,
+        passing: bool = False,
+    ) -> None:  # fmt: skip
+        """Keep a finding of the method at `place`; an error is passing."""
         if self.journal is not None and key is not None:
-            self.journal.keep(key, value, blob, method=self.methods[place].label)
+            method = self.methods[place].label
+            self.journal.keep_all([Finding(key, value, blob, method, passing=passing)])
 
 
 class BatchRecall:
@@ -217,14 +212,14 @@ class BatchRecall:
         return [self._original(kept) for kept in self._recall.find(self._keys("original"))]
 
     def keep_original(self, place: int, found: Original) -> None:
-        """Keep it, but for errors."""
-        if not _failed(found.rows):
-            value = {
-                "rows": json_of_rows(found.rows), "tensors": found.tensors,
-                "targets": found.targets, "notes": found.notes.to_dict(),
-            }  # fmt: skip
-            maps = {str(row): one.native for row, one in enumerate(found.rows)}
-            self._recall.keep(place, self._key(place, "original"), value, packed(maps))
+        """Keep it; errors are passing."""
+        value = {
+            "rows": json_of_rows(found.rows), "tensors": found.tensors,
+            "targets": found.targets, "notes": found.notes.to_dict(),
+        }  # fmt: skip
+        maps = {str(row): one.native for row, one in enumerate(found.rows)}
+        key, failed = self._key(place, "original"), _failed(found.rows)
+        self._recall.keep(place, key, value, packed(maps), passing=failed)
 
     def _original(self, kept: Kept | None) -> Original | None:
         if kept is None:
@@ -251,9 +246,8 @@ class BatchRecall:
         return [self._cascaded(kept) for kept in self._known["cascade", order, seed]]
 
     def keep_cascade(self, place: int, order: OrderName, seed: int, found: Cascaded) -> None:
-        """Keep it, but for errors."""
-        if _failed(found.last) or _erroneous(found.cells):
-            return
+        """Keep it; errors are passing."""
+        failed = _failed(found.last) or _erroneous(found.cells)
         value = {
             "cells": json_of_cells(found.cells), "last": json_of_rows(found.last),
             "notes": found.notes.to_dict(),
@@ -264,7 +258,7 @@ class BatchRecall:
         if order != "independent":  # the only one whose last state nothing is compared with
             maps.update((f"last/{row}", one.native) for row, one in enumerate(found.last))
         key = self._wanted["cascade", order, seed][place]
-        self._recall.keep(place, key, value, packed(maps) if maps else None)
+        self._recall.keep(place, key, value, packed(maps) if maps else None, passing=failed)
 
     def _cascaded(self, kept: Kept | None) -> Cascaded | None:
         if kept is None:
@@ -288,9 +282,9 @@ class BatchRecall:
         ]
 
     def keep_between(self, place: int, name: tuple[Any, ...], found: Cells) -> None:
-        """Keep it, but for errors."""
-        if not _erroneous(found):
-            self._recall.keep(place, self._wanted[name][place], {"cells": json_of_cells(found)})
+        """Keep it; errors are passing."""
+        key, value = self._wanted[name][place], {"cells": json_of_cells(found)}
+        self._recall.keep(place, key, value, passing=_erroneous(found))
 
     # checks without cascades
 
@@ -306,14 +300,13 @@ class BatchRecall:
         ]  # fmt: skip
 
     def keep_table(self, place: int, found: Tabled) -> None:
-        """Keep it, but for errors."""
-        if not _erroneous(found.cells):
-            value = {
-                "cells": json_of_cells(found.cells), "targets": found.targets,
-                "notes": found.notes.to_dict(),
-            }  # fmt: skip
-            key = self._key(place, self._family, **self._tabled())
-            self._recall.keep(place, key, value)
+        """Keep it; errors are passing."""
+        value = {
+            "cells": json_of_cells(found.cells), "targets": found.targets,
+            "notes": found.notes.to_dict(),
+        }  # fmt: skip
+        key = self._key(place, self._family, **self._tabled())
+        self._recall.keep(place, key, value, passing=_erroneous(found.cells))
 
     def _tabled(self) -> dict[str, Any]:
         options = self._recall.options

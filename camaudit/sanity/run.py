@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -174,13 +174,18 @@ class Checks:
     def all(self) -> SanityResult:
         """Every check, one after the other."""
         plan = self._plan()
-        if self.bench.paired:
-            self.recall.twin(lambda: self.bench.twin)  # what cannot be cut is told before the work
         if self.progress is not None:
             self.progress.start(self._total(plan))
         for family in self.options.families:
             self._family(family, plan)
         return self.found.result(plan, self.options, [method.label for method in self.methods])
+
+    def _planned(self) -> Plan:
+        """The plan, and the proof that both models can be cut."""
+        plan = Plan.of(self.bench.cascade)
+        if self.bench.paired:
+            self.bench.twin  # noqa: B018 - what cannot be cut is told before the work
+        return plan
 
     def _step(self, family: str) -> int:
         """Images in a batch of a check; the views of sMPRT count."""
@@ -212,19 +217,24 @@ class Checks:
         """How much there is to be done, as progress has it."""
         return self._total(self._plan())
 
-    def parts(self) -> Iterator[list[list[Part]]]:
-        """The work batch by batch: lists of parts, each of which needs those before it."""
+    def parts(self, *, split: bool, without: Collection[str] = ()) -> Iterator[list[list[Part]]]:
+        """The work batch by batch: lists of parts, each of which needs those before it.
+
+        split: cascade by cascade; every one has the batch on the trained model first, of which
+        what methods give there is found. Families in `without` are left out.
+        """
         plan = self._plan()
         for family in self.options.families:
-            for images in self._batches(family):
-                whole = Part(family, images, None, 0 if family in _CASCADES else 1)
-                if family not in _CASCADES:
-                    yield [[whole]]
+            walk = self._walk(family, plan)
+            for images in () if family in without else self._batches(family):
+                work = self._work(family, plan) // -(-self.count // self._step(family))
+                if family not in _CASCADES or not split:
+                    yield [[Part(family, images, None, work)]]
                     continue
                 one, *others = [
-                    Part(family, images, name, len(plan.steps[name[0]]))
-                    for name in self._walk(family, plan).cascades
+                    Part(family, images, name, len(plan.steps[name[0]])) for name in walk.cascades
                 ]
+                whole = Part(family, images, None, 0)
                 yield [[one], others, [whole]] if others else [[one], [whole]]
 
     def explore(self, part: Part, journal: Journal) -> None:
@@ -246,7 +256,7 @@ class Checks:
             raise
 
     def _plan(self) -> Plan:
-        return self.recall.plan(lambda: Plan.of(self.bench.cascade))
+        return self.recall.plan(self._planned)
 
     def _batches(self, family: str) -> Iterator[range]:
         step = self._step(family)

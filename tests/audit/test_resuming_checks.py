@@ -17,6 +17,7 @@ from camaudit.audit import sanity as sanity_module
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.settings import Settings
 from camaudit.audit.subject import load_subject
+from camaudit.audit.units import Batch
 from camaudit.cli import cli
 from camaudit.sanity import walk as walk_module
 from camaudit.store import Cell, Store, open_store
@@ -150,6 +151,7 @@ def test_all_known_no_pixel_is_read(
         return stream
 
     monkeypatch.setattr(sanity_module, "all_images", watched)
+    monkeypatch.setattr(Batch, "held", lambda batch: (read.append(batch), batch)[1])
     run_audit(settings, records=tmp_path / "out")
     assert read == []
     run_audit(settings, records=tmp_path / "out", fresh=True)

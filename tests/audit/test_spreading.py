@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -246,6 +249,43 @@ def test_sanity_checks_of_workers_are_those_of_one_process(
     assert plain(again) == plain(expected)
     assert same_pictures(again, expected)
     assert counted(again) == counted(serial)[::-1]
+
+
+SCRIPT = """
+import json, pickle, sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from camaudit.audit.run import run_audit
+settings = pickle.load(open(sys.argv[1], "rb"))
+found = run_audit(settings, records=Path(sys.argv[2]))
+del (plain := found.results.to_dict())["timing"]
+print(json.dumps(plain, sort_keys=True))
+print(found.results.timing["cells"]["computed"], file=sys.stderr)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("given", ["settings", "checked"])
+def test_two_runs_on_one_store_share_the_work(
+    given: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    asked: Settings = request.getfixturevalue(given)
+    expected = run_audit(asked, records=tmp_path / "serial")
+    (tmp_path / "settings.pickle").write_bytes(pickle.dumps(asked))
+    code = SCRIPT.format(root=str(Path(__file__).parents[2]))
+    command = [
+        sys.executable, "-c", code, str(tmp_path / "settings.pickle"), str(tmp_path / "out")
+    ]  # fmt: skip
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told, cells = zip(*(one.communicate() for one in both), strict=True)
+    wanted = json.loads(json.dumps(plain(expected)))
+    assert all(json.loads(one) == wanted for one in told), cells
+    computed = [int(one.splitlines()[-1]) for one in cells]
+    twice = sum(computed) - counted(expected)[1]
+    assert 0 <= twice <= (given == "checked")  # both may have made the plan of the sanity checks
 
 
 def test_workers_compute_the_sanity_checks_that_a_change_touches(

@@ -33,7 +33,7 @@ class Memory(MemoryJournal):
             raise StoppedError
         self.left -= 1
         super().keep_all(findings)
-        self.computed += findings
+        self.computed += [one for one in findings if not one.passing]
 
     @property
     def parts(self) -> set[tuple[str, str, str]]:

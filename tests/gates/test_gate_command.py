@@ -118,6 +118,17 @@ def test_a_gate_that_is_resumed_computes_nothing_twice(workspace: Workspace) -> 
     assert "cells" not in workspace.read("reports/gate/results.json")["timing"]
 
 
+@pytest.mark.long
+def test_a_gate_whose_audit_is_computed_by_processes(workspace: Workspace) -> None:
+    assert workspace.run().code == 0
+    alone = workspace.read("reports/gate/results.json")
+    assert workspace.run("--executor", "processes", "--workers", "2").code == 0
+    assert without_times(workspace.read("reports/gate/results.json")) == without_times(alone)
+    done = workspace.run("--executor", "processes", "--run", "reports/gate")
+    assert done.code == 2
+    assert "give one of them" in " ".join(done.err.split())
+
+
 def test_a_run_that_is_done_cannot_be_resumed(workspace: Workspace) -> None:
     workspace.run()
     done = workspace.run("--resume", "--run", "reports/gate")
