@@ -118,9 +118,9 @@ class Checks:
                 spread_sanity(
                     self.executor, settings, subject, images, methods, spreading, second=second
                 )
-            left = spreading is None or (self.executor is not None and second is not None)
             made = audit_sanity(
-                settings, subject, images, methods, self.progress if left else Silent(),
+                settings, subject, images, methods,
+                self.progress if spreading is None else Silent(),
                 journal=None if spreading is None else spreading.journal, second=second,
             )  # fmt: skip
         found.sanity = replace(made, seconds=_summed(made.seconds, spreading))

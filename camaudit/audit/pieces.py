@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from camaudit.audit.gathering import Gathered, Noted
 from camaudit.audit.identity import second_key
 from camaudit.audit.sanity import SECOND, opened_checks
 from camaudit.audit.settings import Settings
-from camaudit.audit.spreading import Spread, UnreadError, spread, unread
+from camaudit.audit.spreading import Piece, Spread, UnreadError, spread, unread
 from camaudit.audit.subject import Second, Subject
 from camaudit.audit.units import Batch
 from camaudit.data.stack_mix import StackImage
@@ -159,9 +159,9 @@ def spread_sanity(
 ) -> None:
     """Have the sanity checks computed batch by batch, or cascade by cascade by workers.
 
-    These have no `second` model, so that data randomisation, which explains it but once, is left
-    out there. What :func:`camaudit.audit.sanity.audit_sanity` finds in the journal afterwards it
-    does not compute.
+    These have no `second` model, so that data randomisation, which explains it but once, is always
+    computed here. What :func:`camaudit.audit.sanity.audit_sanity` finds in the journal afterwards
+    it does not compute.
     """
     permuted = None if second is None else second_key(second)
     example = batch_tensor(subject, images[:1])
@@ -177,15 +177,20 @@ def spread_sanity(
                 checks.explore(call.asked.part, spreading.journal)
             return Told([], {}, {})
 
+        def rows(families: Iterable[str], *, split: bool) -> Iterator[Sequence[Sequence[Piece]]]:
+            for row in checks.parts(families, split=split):
+                yield [
+                    [_SanityPiece(checks, one, images, permuted) for one in parts] for parts in row
+                ]
+
         checks.remember(spreading.journal)
         spreading.progress.start(checks.work)
-        rows = (
-            [[_SanityPiece(checks, part, images, permuted) for part in parts] for parts in row]
-            for row in checks.parts(
-                split=executor is not None, without=() if executor is None else (SECOND,)
-            )
-        )
-        spread(executor or Serial(here), rows, spreading)
+        families = checks.options.families
+        if executor is not None:
+            others = [name for name in families if name != SECOND]
+            spread(executor, rows(others, split=True), spreading)
+            families = tuple(name for name in families if name == SECOND)
+        spread(Serial(here), rows(families, split=False), spreading)
         spreading.seconds.update({name: spent / 1e9 for name, spent in checks.spent.items()})
 
 

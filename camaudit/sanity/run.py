@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -217,16 +217,16 @@ class Checks:
         """How much there is to be done, as progress has it."""
         return self._total(self._plan())
 
-    def parts(self, *, split: bool, without: Collection[str] = ()) -> Iterator[list[list[Part]]]:
-        """The work batch by batch: lists of parts, each of which needs those before it.
+    def parts(self, families: Iterable[str], *, split: bool) -> Iterator[list[list[Part]]]:
+        """The work of these families batch by batch: lists of parts that need those before them.
 
         split: cascade by cascade; every one has the batch on the trained model first, of which
-        what methods give there is found. Families in `without` are left out.
+        what methods give there is found.
         """
         plan = self._plan()
-        for family in self.options.families:
+        for family in families:
             walk = self._walk(family, plan)
-            for images in () if family in without else self._batches(family):
+            for images in self._batches(family):
                 work = self._work(family, plan) // -(-self.count // self._step(family))
                 if family not in _CASCADES or not split:
                     yield [[Part(family, images, None, work)]]

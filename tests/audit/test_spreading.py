@@ -106,6 +106,23 @@ class Hosts:
         return [call.asked for call in self.calls if call.kind == "explore"]
 
 
+class Told:
+    """Progress: how much work was ahead of all parts of a run, and how much of it was done."""
+
+    def __init__(self) -> None:
+        self.ahead, self.done = 0, 0
+
+    def start(self, work: int) -> None:
+        assert self.ahead == self.done
+        self.ahead += work
+
+    def stage(self, text: str) -> None:
+        """Nothing."""
+
+    def advance(self, work: int) -> None:
+        self.done += work
+
+
 def spread(settings: Settings, *, lose: int = 0, **options: Any) -> tuple[Outcome, Hosts]:
     """An audit on three hosts, and these."""
     made: list[Hosts] = []
@@ -309,9 +326,11 @@ def test_a_second_model_stays_here(
         checked, model=f"trained:{true}", layer=None, image_size=None, preprocess=None,
         checks=("data-randomisation", *others), permuted=f"trained:{permuted}",
     )  # fmt: skip
+    told = Told()
     serial = run_audit(both, records=tmp_path / "serial")
-    found, hosts = spread(both, records=tmp_path / "out")
+    found, hosts = spread(both, records=tmp_path / "out", progress=told)
     assert bool(hosts.calls) is bool(others)
+    assert told.ahead == told.done > 0
     assert plain(found) == plain(serial)
     assert counted(found) == counted(serial)
     again = run_audit(both, records=tmp_path / "out")
