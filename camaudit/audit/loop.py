@@ -323,6 +323,7 @@ class Loop:
                     self.shown[place, number] = Shown(place, target)
         nothing = Entry(DeadZoneFigures(None, None, None, Status.ERROR))
         for method in self.methods:
+            self.left.pop(method, None)
             for place in range(min(self._limit(method), len(self.images))):
                 decided, entries = self._decided[place], self._entries.pop((method, place))
                 if decided.message is not None:
@@ -330,6 +331,8 @@ class Loop:
                     self._record(method, place, failed, None)
                 for number, (chosen, entry) in enumerate(zip(decided.chosen, entries, strict=True)):
                     self._record(method, place, entry, chosen)
+                    if entry.left:  # of the first image of which it left anything
+                        self.left.setdefault(method, list(entry.left))
                     if (place, number) in self.shown:
                         self.shown[place, number].maps[method] = self._enlarged(entry.map)
 

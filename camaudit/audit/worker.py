@@ -43,8 +43,9 @@ class _Held:
 class Worker:
     """Decides on batches and scores methods on them; holds what the last batch left.
 
-    `forwards` are how masked images run, `left` (by explainer) what foreign explainers left on the
-    model, as :class:`camaudit.audit.foreign.Foreign` notes it.
+    `forwards` are how masked images run. `left` is where
+    :class:`camaudit.audit.foreign.Foreign` notes what foreign explainers left on the model: each
+    entry has what its own call did.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Worker:
         subject: WalledSubject,
         forwards: Mapping[str, Forwards],
         *,
-        left: Mapping[str, Sequence[str]],
+        left: dict[str, list[str]],
     ) -> None:
         self.settings = settings
         self.subject = subject
@@ -75,6 +76,7 @@ class Worker:
         Without finite logits there is no target, and so no entry.
         """
         held = self._captured(batch)
+        self.left.pop(method, None)
         found: list[list[Entry]] = [[] for _ in range(part.stop - part.start)]
         for one in [] if held is None else held.explained:
             targets = one.targets[part]

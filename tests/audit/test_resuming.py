@@ -300,6 +300,30 @@ def test_a_damaged_store_costs_only_what_is_damaged(
     assert 0 < sum(computed.values()) < 3 * IMAGES + 4
 
 
+LEAVES = """
+def leaves(model, layer, images, targets):
+    if images.mean() > 0:
+        model.train()
+    else:
+        model.requires_grad_(False)
+    return images.mean(dim=1)
+"""
+
+
+def test_what_an_explainer_left_is_told_again(settings: Settings, tmp_path: Path) -> None:
+    """That of the first image."""
+    (tmp_path / "library.py").write_text(LEAVES)
+    mine = replace(
+        settings, methods=("gradcam",), explainers=(f"{tmp_path / 'library.py'}:leaves",),
+        batch_size=1,
+    )  # fmt: skip
+    expected = plain(run_audit(mine))
+    (told,) = (text for text in expected["warnings"] if "leaves left on the model" in text)
+    assert told in run_audit(replace(mine, num_images=1)).results.warnings
+    for _ in range(2):
+        assert plain(audit(mine, tmp_path / "out")) == expected
+
+
 @pytest.mark.parametrize("side", [64, 72])
 def test_large_maps_are_kept_of_the_images_that_the_report_shows(
     settings: Settings, tmp_path: Path, side: int, monkeypatch: pytest.MonkeyPatch
