@@ -125,7 +125,7 @@ def audit_metrics(
         notes = (
             *notes,
             f"{', '.join(slow)} had their metrics taken on {costly_images} of {len(images)} "
-            "images, because they run the model many times an image; --perturbation-images "
+            "images, because that runs the model many times an image; --perturbation-images "
             f"{len(images)} takes all",
         )
     seconds = {name: round(value, 3) for name, value in found.seconds.items()}

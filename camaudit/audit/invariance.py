@@ -137,7 +137,7 @@ def _warnings(tested: Sequence[Tested], fixed: Sequence[str]) -> tuple[str, ...]
     told = []
     if left:
         told.append(
-            f"{', '.join(left)}: tested on drawn networks alone, because they run the model many "
+            f"{', '.join(left)}: tested on drawn networks alone, because that runs the model many "
             "times for every image; --costly-cascades has them tested on the model itself too"
         )
     if fixed:

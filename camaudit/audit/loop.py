@@ -375,8 +375,8 @@ class Loop:
         if slow:
             told.append(
                 f"{', '.join(slow)} ran on {self.perturbed} of {len(self.images)} images, because "
-                "they run the model many times an image; --perturbation-images "
-                f"{self.largest} runs them on all"
+                "that runs the model many times an image; --perturbation-images "
+                f"{self.largest} takes all"
             )
         return told
 

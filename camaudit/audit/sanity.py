@@ -144,8 +144,8 @@ def _taking_part(
     told = []
     if left:
         told.append(
-            f"{', '.join(left)} took no part in the sanity checks, because they run the model many "
-            "times for every image and random model; --costly-cascades lets them"
+            f"{', '.join(left)} took no part in the sanity checks, because that runs the model "
+            "many times for every image and random model; --costly-cascades has it done"
         )
     if fixed:
         told.append(

@@ -192,7 +192,7 @@ def _perturbed(policy: Policy, condition: Condition, sets: int) -> _Found:
     if not held or number * sets >= MINIMUM:
         return "require", ""
     return "explainers" if condition.explainers else "require", (
-        f"{', '.join(held)} would see {number} images, because they run the model many times an "
+        f"{', '.join(held)} would see {number} images, because that runs the model many times an "
         f"image, and statistics need at least {MINIMUM}: raise images.perturbation_number, or name "
         "other explainers"
     )

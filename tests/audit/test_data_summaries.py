@@ -112,8 +112,8 @@ def test_every_set_is_summed_up_by_itself(results: Results) -> None:
             entry.n for one in results.data for entry in one.summary if entry.method == method
         ]
         assert sum(counts) == whole[method].n
-    note = "scorecam ran on 6 of 7 images, because they run the model many times an image; "
-    assert note + "--perturbation-images 4 runs them on all" in results.warnings
+    note = "scorecam ran on 6 of 7 images, because that runs the model many times an image; "
+    assert note + "--perturbation-images 4 takes all" in results.warnings
 
 
 def test_a_set_in_company_scores_as_it_does_alone(

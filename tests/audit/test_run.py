@@ -210,8 +210,8 @@ def test_perturbation_methods_take_fewer_images_and_say_so(settings: Settings) -
     assert {counts[name] for name in STANDARD if name not in slow} == {5}
     (note,) = [text for text in outcome.results.warnings if "--perturbation-images" in text]
     assert note == (
-        "scorecam, scorecam++ ran on 3 of 5 images, because they run the model many times an "
-        "image; --perturbation-images 5 runs them on all"
+        "scorecam, scorecam++ ran on 3 of 5 images, because that runs the model many times an "
+        "image; --perturbation-images 5 takes all"
     )
     everything = run_audit(replace(settings, perturbation_images=5, methods=("scorecam",)))
     assert not [text for text in everything.results.warnings if "--perturbation-images" in text]
