@@ -154,8 +154,9 @@ class Checks:
         """
         if self.executor is None and journal is None:
             return None
-        gathered = Gathered(journal, self.found.images.images)
-        return Spread(gathered, self.found.foreign.left, self.progress)
+        found = self.found
+        gathered = Gathered(journal, found.images.images, found.foreign.left)
+        return Spread(gathered, self.progress)
 
 
 def _summed(seconds: dict[str, float], spreading: Spread | None) -> dict[str, float]:

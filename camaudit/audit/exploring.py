@@ -57,7 +57,7 @@ class SanityPart:
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """What a part found; what foreign explainers left on the model; seconds by kind."""
+    """What a part found; what foreign explainers left on the model in it; seconds by kind."""
 
     findings: list[Finding]
     left: Mapping[str, list[str]]
@@ -67,12 +67,12 @@ class Told:
 class Explorer:
     """Computes parts on a subject, one after another; `example` is the run's first image.
 
-    `left` is :attr:`camaudit.audit.foreign.Foreign.left`.
+    `left` is :attr:`camaudit.audit.foreign.Foreign.left`, of each part by itself.
     """
 
     def __init__(
         self, settings: Settings, subject: Subject, example: StackImage,
-        left: Mapping[str, list[str]],
+        left: dict[str, list[str]],
     ) -> None:  # fmt: skip
         self._settings, self._subject, self._left = settings, subject, left
         self._example = batch_tensor(subject, [example])
@@ -83,6 +83,7 @@ class Explorer:
 
     def answer(self, batch: Batch, asked: MetricPart | SanityPart) -> Told:
         """What is found of a part: its images are the batch's."""
+        self._left.clear()
         if isinstance(asked, MetricPart):
             return self._measured(batch, asked)
         return self._checked(batch, asked)

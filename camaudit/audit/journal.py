@@ -84,15 +84,19 @@ class StoreJournal:
         """Put it into the store, in a transaction of its own; secrets are taken out."""
         self.keep_all([Finding(key, value, blob, method, image)])
 
-    def keep_all(self, findings: Sequence[Finding]) -> None:
+    def keep_all(
+        self, findings: Sequence[Finding], left: Mapping[str, list[str]] | None = None
+    ) -> None:
         """Put them into the store in one transaction; secrets are taken out.
 
-        What is passing is left out.
+        What is passing is left out. left: what foreign explainers left on the model meanwhile, by
+        default what is noted of the run.
         """
+        left = self._left if left is None else left
         cells = [
             Cell(
                 self._key(one.key), self._check, one.method, one.image,
-                {"found": self._clean(one.value), "left": self._left.get(one.method, [])},
+                {"found": self._clean(one.value), "left": left.get(one.method, [])},
                 one.target, "ok", one.blob,
             )
             for one in findings if not one.passing

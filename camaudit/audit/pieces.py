@@ -116,11 +116,9 @@ class _MetricPiece:
             costly_images=self._costly, size=self.nothing.shape[-2:],
         )  # fmt: skip
 
-    @property
-    def unit(self) -> dict[str, Any]:
-        images = self.asked.images[self.places.start : self.places.stop]
+    def unit(self, journal: Gathered) -> dict[str, Any]:
         return {
-            "unit": "metrics", "images": [image.sha256 for image in images],
+            "unit": "metrics", "images": journal.images[self.places.start : self.places.stop],
             "methods": list(self.asked.methods), "options": self.asked.bench.options.to_dict(),
         }  # fmt: skip
 
@@ -142,7 +140,7 @@ class _MetricPiece:
             known = noted.memory(asked.methods, range(len(self.places)))
             masks = None if regions is None else regions.numpy()
             given = MetricPart(asked.methods, known, self._costly, masks)
-            batch = Batch(self.places.start, asked.images[part]).held()
+            batch = Batch(self.places.start, asked.images[part])
             return Call("explore", batch, asked=given)
         return None
 
@@ -239,13 +237,11 @@ class _SanityPiece:
     def work(self) -> int:
         return self.part.work
 
-    @property
-    def unit(self) -> dict[str, Any]:
+    def unit(self, journal: Gathered) -> dict[str, Any]:
         cascade, places = self.part.cascade, self.part.images
-        images = self.images[places.start : places.stop]
         return {
             "unit": self.part.family, "cascade": None if cascade is None else list(cascade),
-            "images": [image.sha256 for image in images],
+            "images": journal.images[places.start : places.stop],
             "methods": [method.label for method in self.checks.methods],
             "options": self.checks.options.to_dict(),
         }  # fmt: skip
@@ -258,7 +254,7 @@ class _SanityPiece:
             places = self.part.images
             methods = tuple(method.label for method in self.checks.methods)
             known = noted.memory(methods, [0, *places])
-            batch = Batch(places.start, tuple(self.images[places.start : places.stop])).held()
+            batch = Batch(places.start, tuple(self.images[places.start : places.stop]))
             return Call(
                 "explore", batch, asked=SanityPart(methods, known, self.part, self.permuted)
             )

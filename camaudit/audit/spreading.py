@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NoReturn, Protocol
 
@@ -25,11 +25,10 @@ _PAUSE = 0.2  # seconds between two looks at what another process is at
 class Spread:
     """Where what workers find of a check is kept, and who is told how far they are.
 
-    left: what foreign explainers left on the model, by their names. seconds: the workers', by kind.
+    seconds: the workers', by kind.
     """
 
     journal: Gathered
-    left: dict[str, list[str]]
     progress: Progress
     seconds: Counter[str] = field(default_factory=Counter)
 
@@ -54,12 +53,11 @@ class Piece(Protocol):
     def work(self) -> int:
         """What it adds to the progress."""
 
-    @property
-    def unit(self) -> Mapping[str, Any]:
+    def unit(self, journal: Gathered) -> Mapping[str, Any]:
         """What stands for it where processes share their work."""
 
     def call(self, journal: Gathered) -> Call | None:
-        """What to ask of a worker, None where the journal has it all."""
+        """What to ask of a worker, None where the journal has it all; images are not read yet."""
 
 
 def spread(
@@ -79,7 +77,7 @@ def spread(
         drive(executor, waiting.take)
         if len(waiting.aside) == before:
             time.sleep(_PAUSE)
-    spreading.journal.counted()
+    spreading.journal.gathered()
 
 
 class _Row:
@@ -125,22 +123,19 @@ class _Waiting:
         return Job(partial(self._steps, *self._waiting.popleft()))
 
     def _steps(self, row: _Row, part: Piece) -> Steps:
-        spreading = self._spreading
         spreading, journal = self._spreading, self._spreading.journal
         call = part.call(journal)
         if call is not None:
-            if not journal.claim(part.unit):
+            if not journal.claim(part.unit(journal)):
                 self.aside.append((row, part))
                 return
             if journal.shared:  # another process may have come to its end with it just now
                 call = part.call(journal)
             if call is not None:
                 spreading.progress.stage(part.stage)
-                told: Told = yield call
-                for name, kinds in told.left.items():
-                    spreading.left.setdefault(name, kinds)
-                journal.keep_all(told.findings)
+                told: Told = yield replace(call, batch=call.batch.held())
+                journal.keep_all(told.findings, told.left)
                 spreading.seconds.update(told.seconds)
-            journal.release(part.unit)
+            journal.release(part.unit(journal))
         spreading.progress.advance(part.work)
         self._waiting.extendleft((row, one) for one in reversed(row.done()))
