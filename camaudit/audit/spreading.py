@@ -127,7 +127,7 @@ class _Waiting:
     def _steps(self, row: _Row, part: Piece) -> Steps:
         spreading = self._spreading
         spreading, journal = self._spreading, self._spreading.journal
-        call = part.call(journal)
+        ahead, call = part.work, part.call(journal)
         if call is not None:
             if not journal.claim(part.unit):
                 self.aside.append((row, part))
@@ -141,6 +141,7 @@ class _Waiting:
                     spreading.left.setdefault(name, kinds)
                 journal.keep_all(told.findings)
                 spreading.seconds.update(told.seconds)
+                ahead -= told.advanced
             journal.release(part.unit)
-        spreading.progress.advance(part.work)
+        spreading.progress.advance(ahead)
         self._waiting.extendleft((row, one) for one in reversed(row.done()))

@@ -297,3 +297,31 @@ def test_workers_compute_the_sanity_checks_that_a_change_touches(
     here = run_audit(more, records=tmp_path / "here")
     assert plain(found) == plain(here)
     assert counted(found) == counted(here)
+
+
+class Told:
+    """A progress that adds up."""
+
+    def __init__(self) -> None:
+        self.parts: list[list[int]] = []
+
+    def start(self, work: int) -> None:
+        self.parts.append([work, 0])
+
+    def stage(self, text: str) -> None:
+        """Nothing."""
+
+    def advance(self, work: int) -> None:
+        self.parts[-1][1] += work
+
+
+@pytest.mark.parametrize("given", ["settings", "checked"])
+def test_the_progress_comes_to_its_end(
+    given: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    asked: Settings = request.getfixturevalue(given)
+    for records, run in ((tmp_path / "a", run_audit), (tmp_path / "a", run_audit), (None, spread)):
+        told = Told()
+        run(asked, records=records, progress=told)
+        assert told.parts
+        assert all(done == work for work, done in told.parts)
