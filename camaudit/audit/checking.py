@@ -23,6 +23,7 @@ from camaudit.audit.sanity import SECOND, SanityFindings, audit_sanity
 from camaudit.audit.settings import INVARIANCE, Settings
 from camaudit.audit.spreading import Spread
 from camaudit.audit.subject import Subject, WalledSubject, load_second
+from camaudit.methods import method_call
 from camaudit.report.keeping import MapsWriter
 from camaudit.walls import DeadZone
 
@@ -98,8 +99,9 @@ class Checks:
                 )  # fmt: skip
             made = audit_metrics(
                 settings, subject, images, methods, costly,
-                self.progress if spreading is None else Silent(), regions=regions,
-                journal=None if spreading is None else spreading.journal, bench=bench,
+                Silent() if spreading is not None and not self._fixed else self.progress,
+                regions=regions, bench=bench,
+                journal=journal if spreading is None else spreading.journal,
             )  # fmt: skip
         found.metrics = replace(made, seconds=_summed(made.seconds, spreading))
 
@@ -121,7 +123,7 @@ class Checks:
             made = audit_sanity(
                 settings, subject, images, methods,
                 self.progress if spreading is None else Silent(),
-                journal=None if spreading is None else spreading.journal, second=second,
+                journal=journal if spreading is None else spreading.journal, second=second,
             )  # fmt: skip
         found.sanity = replace(made, seconds=_summed(made.seconds, spreading))
         if writer is not None:
@@ -141,6 +143,11 @@ class Checks:
                 counterexamples=counterexamples, journal=journal,
             )  # fmt: skip
 
+    @property
+    def _fixed(self) -> bool:
+        """Whether maps that lie here are among the methods."""
+        return any(method_call(name).info.fixed for name in self.found.methods)
+
     def _journal(self, name: str) -> StoreJournal | None:
         if self.kept is None:
             return None
@@ -150,9 +157,12 @@ class Checks:
     def _spread(self, journal: StoreJournal | None) -> Spread | None:
         """Where findings are gathered that are computed part by part.
 
-        None where there is neither anybody to share the work with nor a place to keep it.
+        None where nobody shares the work: not without a store, nor where it may not keep what some
+        explainer gives, which would all have to be held in memory.
         """
-        if self.executor is None and journal is None:
+        if self.executor is None and (
+            journal is None or any(journal.explainer(name) is None for name in self.found.methods)
+        ):
             return None
         found = self.found
         gathered = Gathered(journal, found.images.images, found.foreign.left)

@@ -57,11 +57,15 @@ class SanityPart:
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """What a part found; what foreign explainers left on the model in it; seconds by kind."""
+    """What a part found; what foreign explainers left on the model in it; seconds by kind.
+
+    advanced: how much of its work the progress was told of already.
+    """
 
     findings: list[Finding]
     left: Mapping[str, list[str]]
     seconds: Mapping[str, float]
+    advanced: int = 0
 
 
 class Explorer:

@@ -16,6 +16,7 @@ from camaudit.audit.executors import Call, Executor, Serial
 from camaudit.audit.exploring import FIRST, MetricPart, SanityPart, Told
 from camaudit.audit.gathering import Gathered, Noted
 from camaudit.audit.identity import second_key
+from camaudit.audit.progress import Progress
 from camaudit.audit.sanity import SECOND, opened_checks
 from camaudit.audit.settings import Settings
 from camaudit.audit.spreading import Piece, Spread, UnreadError, spread, unread
@@ -54,13 +55,15 @@ def spread_metrics(
         asked: MetricPart = call.asked
         batch, count = call.batch, len(call.batch.images)
         journal = Noted(spreading.journal, range(batch.start, batch.start + count))
+        counted = _Counted(spreading.progress)
         seconds = explore(
             bench.divided, batch_tensor(subject, batch.images), methods=calls,
             forwards=bench.forwards, options=bench.options, journal=journal,
             regions=None if asked.regions is None else torch.from_numpy(asked.regions),
-            black=bench.black, costly_images=asked.costly,
+            black=bench.black, costly_images=asked.costly, progress=counted,
+            place=(batch.start, len(images)),
         )  # fmt: skip
-        return Told([], {}, seconds)
+        return Told([], {}, seconds, counted.done)
 
     calls = [call for call in map(method_call, methods) if not call.info.fixed]
     asked = _Metrics(tuple(calls), costly_images, tuple(images), regions, bench)
@@ -171,9 +174,10 @@ def spread_sanity(
 
         def here(call: Call) -> Told:
             """Findings are kept as they come."""
+            counted = _Counted(spreading.progress)
             with held.holding(call.batch):
-                checks.explore(call.asked.part, spreading.journal)
-            return Told([], {}, {})
+                checks.explore(call.asked.part, spreading.journal, progress=counted)
+            return Told([], {}, {}, counted.done)
 
         def rows(families: Iterable[str], *, split: bool) -> Iterator[Sequence[Sequence[Piece]]]:
             for row in checks.parts(families, split=split):
@@ -190,6 +194,20 @@ def spread_sanity(
             families = tuple(name for name in families if name == SECOND)
         spread(Serial(here), rows(families, split=False), spreading)
         spreading.seconds.update({name: spent / 1e9 for name, spent in checks.spent.items()})
+
+
+class _Counted:
+    """Tells a progress what is done, and counts it."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self.done = 0
+        self.start, self.stage = progress.start, progress.stage
+
+    def advance(self, work: int) -> None:
+        """`work` units are done."""
+        self.done += work
+        self._progress.advance(work)
 
 
 class _Held:

@@ -124,7 +124,7 @@ class _Waiting:
 
     def _steps(self, row: _Row, part: Piece) -> Steps:
         spreading, journal = self._spreading, self._spreading.journal
-        call = part.call(journal)
+        ahead, call = part.work, part.call(journal)
         if call is not None:
             if not journal.claim(part.unit(journal)):
                 self.aside.append((row, part))
@@ -136,6 +136,7 @@ class _Waiting:
                 told: Told = yield replace(call, batch=call.batch.held())
                 journal.keep_all(told.findings, told.left)
                 spreading.seconds.update(told.seconds)
+                ahead -= told.advanced
             journal.release(part.unit(journal))
-        spreading.progress.advance(part.work)
+        spreading.progress.advance(ahead)
         self._waiting.extendleft((row, one) for one in reversed(row.done()))

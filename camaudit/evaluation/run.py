@@ -118,6 +118,8 @@ def explore(
     regions: Tensor | None = None,
     black: Tensor | None = None,
     costly_images: int | None = None,
+    progress: Progress | None = None,
+    place: tuple[int, int] | None = None,
 ) -> dict[str, float]:
     """Fill a journal with what :func:`evaluate` would keep there of one of its batches.
 
@@ -125,13 +127,13 @@ def explore(
     It may be done elsewhere: an evaluation that finds it all is the same as one that computes it.
     What is not kept, images without finite logits, is left to that. Returns seconds by kind. Images
     are not read where all is known; where reading them raises, all that is known of the batch was
-    looked up.
+    looked up. `place` tells `progress` where in the run the batch begins, and of how many images.
     """
     run = _Run(
-        divided, images, list(methods), options, Passes(forwards), None, journal,
+        divided, images, list(methods), options, Passes(forwards), progress, journal,
         given=None, black=black if options.baseline == "black" else None, regions=regions,
         batch_size=len(images),
-        costly=len(images) if costly_images is None else costly_images,
+        costly=len(images) if costly_images is None else costly_images, place=place,
     )  # fmt: skip
     try:
         run.batch(0, len(images))
@@ -159,6 +161,7 @@ class _Run:
         regions: Tensor | None,
         batch_size: int,
         costly: int,
+        place: tuple[int, int] | None = None,
     ) -> None:
         self.divided = divided
         self.images = images
@@ -169,6 +172,7 @@ class _Run:
         self.given = given
         self.batch_size = batch_size
         self.costly = costly
+        self.first, self.total = place or (0, len(images))
         self.targets: list[int | None] = []
         self.probabilities: list[float | None] = []
         self.cells = Cells(len(images))
@@ -226,7 +230,7 @@ class _Run:
 
     def batch(self, start: int, stop: int) -> None:
         """Every method on these images, which are captured together where anything is missing."""
-        self._stage(f"images {start + 1}-{stop} of {len(self.images)}")
+        self._stage(f"images {self.first + start + 1}-{self.first + stop} of {self.total}")
         known = self.known.decided(range(start, stop))
         seen, decided = None, [one for one in known if one is not None]
         records = self._records(start, decided) if len(decided) == len(known) else None
@@ -302,7 +306,7 @@ class _Run:
             start, decided, seen, wanted, self.known.groups, self.options, self.passes, self.watch
         )
         for method in self.methods:
-            self._stage(f"{method.label}, images from {start + 1} of {len(self.images)}")
+            self._stage(f"{method.label}, images from {self.first + start + 1} of {self.total}")
             count = max(0, min(start + len(decided), self._limit(method)) - start)
             if count:
                 self.scoring.score(method, found.rows(slice(0, count)), records)

@@ -237,13 +237,14 @@ class Checks:
                 whole = Part(family, images, None, 0)
                 yield [[one], others, [whole]] if others else [[one], [whole]]
 
-    def explore(self, part: Part, journal: Journal) -> None:
+    def explore(self, part: Part, journal: Journal, *, progress: Progress | None = None) -> None:
         """Fill a journal with what :meth:`all` would keep there of one part.
 
         What is not kept, errors among it, is left to that. Images are not read where all is known;
         where reading them raises, all that is known of the part was looked up.
         """
         self.remember(journal)
+        self.progress = progress
         walk, images = self._walk(part.family, self._plan()), part.images
         try:
             self._batch(part.family, walk, images, part.cascade)

@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from camaudit.audit.executors import Answer, Call
 from camaudit.audit.exploring import Told
+from camaudit.audit.foreign import foreign_methods
 from camaudit.audit.gathering import Gathered
+from camaudit.audit.invariance import foreign_explainers
 from camaudit.audit.progress import Silent
-from camaudit.audit.run import run_audit
 from camaudit.audit.settings import Settings
 from camaudit.audit.spreading import Spread, spread
 from camaudit.audit.units import Batch
 from camaudit.journal import Finding
-from camaudit.store import Scratch
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,19 +76,11 @@ def test_what_the_first_part_left_is_told_whichever_came_first() -> None:
     assert left == {"other": ["before"], "mine": ["trace 1"]}
 
 
-def test_nothing_is_held_of_precomputed_maps(
-    factory: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_held_of_precomputed_maps(tmp_path: Path) -> None:
     (tmp_path / "theirs").mkdir()
-    for path in photographs.rglob("*.png"):
-        np.save(tmp_path / "theirs" / f"{path.stem}.npy", np.eye(32))
-    asked = Settings(
-        model=f"{factory}:build", images=photographs, image_size=32, preprocess="0.5/0.5",
-        num_images=3, layer="0", methods=("gradcam",), checks=("sparsity",),
-        explainers=(f"maps:{tmp_path / 'theirs'}",),
-    )  # fmt: skip
-    held: list[Any] = []
-    monkeypatch.setattr(Scratch, "put", lambda _, some: held.extend(some))
-    found = run_audit(asked, records=tmp_path / "out")
-    assert {row["method"] for row in found.results.metrics["rows"]} == {"gradcam", "maps:theirs"}
-    assert held == []
+    np.save(tmp_path / "theirs" / "a.npy", np.eye(4))
+    (spec,) = foreign_explainers(Settings(explainers=(f"maps:{tmp_path / 'theirs'}",)))
+    with foreign_methods([spec]):
+        journal = Gathered(None, [], {})
+        assert journal.explainer(spec.name) is None
+        assert journal.explainer("gradcam") is not None

@@ -360,3 +360,14 @@ def test_the_same_pixels_in_two_classes_are_two_images(settings: Settings, tmp_p
     assert plain(found) == plain(serial) == plain(expected)
     assert counted(found) == counted(serial)
     assert counted(run_audit(asked, records=tmp_path / "out")) == counted(serial)[::-1]
+
+
+@pytest.mark.parametrize("given", ["settings", "checked"])
+def test_the_progress_comes_to_its_end(
+    given: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    asked: Settings = request.getfixturevalue(given)
+    for records, run in ((tmp_path / "a", run_audit), (tmp_path / "a", run_audit), (None, spread)):
+        told = Told()
+        run(asked, records=records, progress=told)
+        assert told.ahead == told.done > 0
