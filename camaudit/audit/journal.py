@@ -46,7 +46,6 @@ class StoreJournal:
         self._run = run
         self._check = check
         self._fresh = fresh
-        self._own: set[str] = set()
         self._base = {**identity(settings, subject), "check": check}
         self._code = {spec.name: foreign.code(spec) for spec in foreign.specs}
         self._left = foreign.left
@@ -66,7 +65,7 @@ class StoreJournal:
         finds what it has kept itself.
         """
         hashes = [self._key(key) for key in keys]
-        cells = self._store.get([one for one in hashes if not self._fresh or one in self._own])
+        cells = self._store.get(hashes, run=self._run if self._fresh else None)
         self._store.use(self._run, list(cells))
         self.found += sum(one in cells for one in hashes)
         for cell in (cells[one] for one in hashes if one in cells):
@@ -102,8 +101,6 @@ class StoreJournal:
             for one in findings if not one.passing
         ]  # fmt: skip
         self._store.put(cells, run=self._run)
-        if self._fresh:
-            self._own.update(one.key for one in cells)
         self.computed += len(cells)
 
     def claim(self, key: Mapping[str, Any]) -> bool:

@@ -73,16 +73,22 @@ class Store:
 
     # cells
 
-    def get(self, keys: Sequence[str]) -> dict[str, Cell]:
-        """The cells of those keys that are there and whole."""
+    def get(self, keys: Sequence[str], *, run: int | None = None) -> dict[str, Cell]:
+        """The cells of those keys that are there and whole; with a `run` its members alone."""
+        member = "AND EXISTS (SELECT 1 FROM members WHERE run = ? AND cell = cells.id)"
+        of_run = "" if run is None else member
+        given = () if run is None else (run,)
 
         def read(base: sqlite3.Connection) -> dict[str, Cell]:
             found = {}
             for start in range(0, len(keys), _AT_ONCE):
                 part = keys[start : start + _AT_ONCE]
                 marks = ",".join("?" * len(part))
-                query = f"SELECT {CELL_COLUMNS}, checksum FROM cells WHERE key IN ({marks})"  # noqa: S608
-                found.update({row[0]: _whole(row) for row in base.execute(query, part)})
+                query = (
+                    f"SELECT {CELL_COLUMNS}, checksum FROM cells WHERE key IN ({marks}) {of_run}"  # noqa: S608
+                )
+                rows = base.execute(query, (*part, *given))
+                found.update({row[0]: _whole(row) for row in rows})
             return found
 
         return self._file.done(read)

@@ -61,6 +61,18 @@ def test_what_is_put_is_found(tmp_path: Path, value: object, blob: bytes, image:
     assert (found[key].value, found[key].blob) == (value, blob)
 
 
+def test_those_of_a_run_alone_are_found(tmp_path: Path) -> None:
+    cells = filled(tmp_path, 30)
+    keys = [one.key for one in cells]
+    with open_store(tmp_path) as store:
+        again = store.begin({})
+        store.use(again, keys[:3])
+        store.put([cell(40), cells[5]], run=again)
+        assert set(store.get(keys, run=again)) == {*keys[:3], keys[5]}
+        assert len(store.get(keys, run=1)) == len(store.get(keys)) == 30
+        assert store.get(keys, run=7) == {}
+
+
 def test_a_key_is_what_the_parts_are_not_how_they_are_ordered() -> None:
     assert cell_key({"a": 1, "b": [2.0, None]}) == cell_key({"b": [2.0, None], "a": 1})
     assert cell_key({"a": 1}) != cell_key({"a": 2})
