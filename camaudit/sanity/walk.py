@@ -330,6 +330,7 @@ class Walk:
         for place, known in enumerate(self._recall.between(("null", source))):
             cells = known
             if cells is None:
+                self._reading.batch  # noqa: B018 - who may not read it leaves the work to others
                 jobs = [row for rows in random for row in rows[place]]
                 ready = in_parallel(lambda row: prepared(row, size=size, names=names), jobs)
                 count = self._count
@@ -348,6 +349,7 @@ class Walk:
         for place, known in enumerate(self._recall.between(("rise", source))):
             cells = known
             if cells is None:
+                self._reading.batch  # noqa: B018 - the same
                 before = self._originals[place]
                 cells = [
                     [[_rise(*pair)] for pair in zip(before, rows[place], strict=True)]

@@ -258,6 +258,8 @@ def test_sanity_checks_of_workers_are_those_of_one_process(
     assert same_pictures(found, expected)
     cascades = [one.part for one in hosts.explored if one.part.cascade is not None]
     assert len(cascades) == len(set(cascades)) == 2 * 2 * (2 + 3)  # orders × seeds × batches
+    others = [one.part.family for one in hosts.explored if one.part.cascade is None]
+    assert sorted(others) == ["mprt"] * 2 + ["random-logit"] * 2 + ["smprt"] * 3
     found, _ = spread(checked, records=tmp_path / "out", lose=5)
     assert plain(found) == plain(expected)
     assert same_pictures(found, expected)
