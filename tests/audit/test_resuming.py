@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from camaudit.audit import run as run_module
+from camaudit.audit import checking as checking_module
 from camaudit.audit import worker as worker_module
 from camaudit.audit.run import Outcome, run_audit
 from camaudit.audit.scoring import Scored
@@ -329,7 +329,7 @@ def test_large_maps_are_kept_of_the_images_that_the_report_shows(
     settings: Settings, tmp_path: Path, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control's maps are as large as the image: 72×72 is more than a report holds."""
-    monkeypatch.setattr(run_module, "GALLERY_IMAGES", 2)
+    monkeypatch.setattr(checking_module, "GALLERY_IMAGES", 2)
     settings = replace(settings, image_size=side, methods=("gradcam", "sobel"))
     folder = tmp_path / "out"
     expected = plain(audit(settings, folder))
@@ -341,7 +341,7 @@ def test_large_maps_are_kept_of_the_images_that_the_report_shows(
     again = audit(settings, folder)
     assert again.results.timing["cells"] == {"found": 2 * IMAGES, "computed": 0}
     assert plain(again) == expected
-    monkeypatch.setattr(run_module, "GALLERY_IMAGES", 5)  # maps of three more are wanted
+    monkeypatch.setattr(checking_module, "GALLERY_IMAGES", 5)  # maps of three more are wanted
     more = audit(settings, folder)
     missing = 0 if side == 64 else 3
     assert more.results.timing["cells"] == {"found": 2 * IMAGES - missing, "computed": missing}
