@@ -77,10 +77,14 @@ class Given:
 
     def of(self, images: Tensor) -> Tensor:
         """Those of `images`, of which all are known: the nearest ones', rounding aside."""
+        return torch.stack([self._one(image) for image in images])
+
+    def _one(self, image: Tensor) -> Tensor:
         for known, maps in self._made:
-            if torch.allclose(known, images, rtol=0, atol=1e-4):
-                return maps
-        raise KeyError(f"no map of these images was given to {self.label}")
+            for one, made in zip(known, maps, strict=True):
+                if torch.allclose(one, image, rtol=0, atol=1e-4):
+                    return made
+        raise KeyError(f"no map of this image was given to {self.label}")
 
 
 def metrics_lite0(setting: Setting) -> Contest:
