@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
 
-__all__ = ["Images", "Stream"]
+__all__ = ["Images", "Stream", "UnreadError", "unread"]
+
+
+class UnreadError(Exception):
+    """Images were asked for that are not to be read."""
+
+
+def unread(_part: slice) -> NoReturn:
+    """In place of reading images. Raises :class:`UnreadError`."""
+    raise UnreadError
 
 
 class Stream:

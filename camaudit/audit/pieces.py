@@ -19,7 +19,7 @@ from camaudit.audit.identity import second_key
 from camaudit.audit.progress import Progress
 from camaudit.audit.sanity import SECOND, opened_checks
 from camaudit.audit.settings import Settings
-from camaudit.audit.spreading import Piece, Spread, UnreadError, spread, unread
+from camaudit.audit.spreading import Piece, Spread, spread
 from camaudit.audit.subject import Second, Subject
 from camaudit.audit.units import Batch
 from camaudit.data.stack_mix import StackImage
@@ -27,7 +27,7 @@ from camaudit.evaluation.run import explore
 from camaudit.evaluation.workload import batches, work
 from camaudit.methods import MethodCall, method_call
 from camaudit.sanity.run import Checks, Part
-from camaudit.streams import Stream
+from camaudit.streams import Stream, UnreadError, unread
 
 __all__ = ["spread_metrics", "spread_sanity"]
 

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 from camaudit.audit.driving import Job, Steps, drive
 from camaudit.audit.executors import Call, Executor
@@ -15,7 +15,7 @@ from camaudit.audit.exploring import Told
 from camaudit.audit.gathering import Gathered
 from camaudit.audit.progress import Progress
 
-__all__ = ["Piece", "Spread", "UnreadError", "spread", "unread"]
+__all__ = ["Piece", "Spread", "spread"]
 
 
 _PAUSE = 0.2  # seconds between two looks at what another process is at
@@ -31,15 +31,6 @@ class Spread:
     journal: Gathered
     progress: Progress
     seconds: Counter[str] = field(default_factory=Counter)
-
-
-class UnreadError(Exception):
-    """Images are needed, and so something of them is to be computed."""
-
-
-def unread(_: Any) -> NoReturn:
-    """In place of reading images. Raises :class:`UnreadError`."""
-    raise UnreadError
 
 
 class Piece(Protocol):

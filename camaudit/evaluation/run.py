@@ -26,7 +26,7 @@ from camaudit.evaluation.workload import batches, slow, unit, work
 from camaudit.journal import Journal
 from camaudit.metrics.catalogue import METRICS
 from camaudit.metrics.checking import class_shares
-from camaudit.streams import Images
+from camaudit.streams import Images, UnreadError
 
 __all__ = ["Progress", "evaluate", "explore"]
 
@@ -126,8 +126,9 @@ def explore(
     `images`, `regions` and the journal are those of this batch alone, and so is `costly_images`.
     It may be done elsewhere: an evaluation that finds it all is the same as one that computes it.
     What is not kept, images without finite logits, is left to that. Returns seconds by kind. Images
-    are not read where all is known; where reading them raises, all that is known of the batch was
-    looked up. `place` tells `progress` where in the run the batch begins, and of how many images.
+    are not read where all is known; where reading them raises
+    :class:`camaudit.streams.UnreadError`, all that is known of the batch was looked up. `place`
+    tells `progress` where in the run the batch begins, and of how many images.
     """
     run = _Run(
         divided, images, list(methods), options, Passes(forwards), progress, journal,
@@ -137,7 +138,7 @@ def explore(
     )  # fmt: skip
     try:
         run.batch(0, len(images))
-    except Exception:
+    except UnreadError:
         run.look_up(0, len(images))
         raise
     return run.watch.seconds

@@ -25,7 +25,7 @@ from camaudit.sanity.results import Findings
 from camaudit.sanity.tables import data_randomisation, random_logit
 from camaudit.sanity.tally import Tally
 from camaudit.sanity.walk import CascadeName, MapSink, Walk
-from camaudit.streams import Images
+from camaudit.streams import Images, UnreadError
 
 __all__ = ["Checks", "Part", "Progress", "opened", "run_sanity"]
 
@@ -240,15 +240,15 @@ class Checks:
     def explore(self, part: Part, journal: Journal, *, progress: Progress | None = None) -> None:
         """Fill a journal with what :meth:`all` would keep there of one part.
 
-        What is not kept, errors among it, is left to that. Images are not read where all is known;
-        where reading them raises, all that is known of the part was looked up.
+        Images are not read where all is known; where reading them raises
+        :class:`camaudit.streams.UnreadError`, all that is known of the part was looked up.
         """
         self.remember(journal)
         self.progress = progress
         walk, images = self._walk(part.family, self._plan()), part.images
         try:
             self._batch(part.family, walk, images, part.cascade)
-        except Exception:
+        except UnreadError:
             if part.family in _CASCADES:
                 reading, recall = self._reading(part.family, images)
                 walk.look_up(
